@@ -1,0 +1,24 @@
+"""The presets: config files that come with fqrewrite, one for each target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fqrewrite.config.records import BUILT_IN_PRESET
+
+
+def folder() -> Path:
+    """Where the preset files are: beside this module when installed, in `configs/presets` in a checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "presets"
+    return installed if installed.is_dir() else here.parents[1] / "configs" / "presets"
+
+
+def names() -> tuple[str, ...]:
+    """The names of all presets, sorted."""
+    return tuple(sorted({BUILT_IN_PRESET, *(file.stem for file in folder().glob("*.yaml"))}))
+
+
+def path(name: str) -> Path:
+    """The file of a preset; `name` is one of `names()`."""
+    return folder() / f"{name}.yaml"

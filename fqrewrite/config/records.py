@@ -1,0 +1,104 @@
+"""The config once everything is decided: no key is missing, and every value knows where it came from.
+
+The defaults here are those of the preset contrib, so that the common run reads no YAML.
+`configs/presets/contrib.yaml` says the same; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from fqrewrite.config.selectors import Selector
+
+BUILT_IN_PRESET = "contrib"
+
+
+class WeightSettings(Struct, frozen=True, kw_only=True):
+    """How the weights of a layer are quantized.
+
+    Attributes:
+        bits: number of bits, 2 to 8.
+        symmetric: whether the range is made symmetric around zero.
+        granularity: one range for the tensor, or one for each output channel.
+    """
+
+    bits: int = 8
+    symmetric: bool = False
+    granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
+
+
+class ActivationSettings(Struct, frozen=True, kw_only=True):
+    """How activations are quantized.
+
+    Attributes:
+        bits: number of bits, 2 to 8.
+        symmetric: whether the range is made symmetric around zero.
+        ema_decay: decay per step of the moving averages of the range, in [0, 1).
+    """
+
+    bits: int = 8
+    symmetric: bool = False
+    ema_decay: float = 0.999
+
+
+class WeightOverrides(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a rule says about weights; None where it says nothing. Fields as in `WeightSettings`."""
+
+    bits: int | None = None
+    symmetric: bool | None = None
+    granularity: Literal["per_tensor", "per_channel"] | None = None
+
+
+class ActivationOverrides(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a rule says about activations; None where it says nothing. Fields as in `ActivationSettings`."""
+
+    bits: int | None = None
+    symmetric: bool | None = None
+    ema_decay: float | None = None
+
+
+class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Other settings for the layers that a selector matches.
+
+    Attributes:
+        selector: which layers.
+        weights, activations: the settings it replaces; None for none.
+        quantize: False leaves the layers float, True takes an earlier False back, None says nothing.
+        because: the user's reason.
+        origin: where the rule is written, ``file:line``.
+    """
+
+    selector: Selector
+    weights: WeightOverrides | None = None
+    activations: ActivationOverrides | None = None
+    quantize: bool | None = None
+    because: str | None = None
+    origin: str
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """All settings of one run.
+
+    Attributes:
+        preset: name of the preset it started from.
+        quant_delay: training steps before tensors are quantized, 0 or more.
+        freeze_bn_delay: training step from which batch norms are frozen, 0 or more; None for never.
+        scope: name scope (without a slash at its end) that a layer must be in; None for everywhere.
+        weights, activations: the settings where no rule says otherwise.
+        outputs: tensors, ``node:port``; None to find them in the model.
+        rules: in the order in which they are applied: those of the preset, then those of the file.
+        origins: for each setting by its dotted key (``weights.bits``) where its value came from:
+            ``preset contrib``, ``file:line``, ``--flag`` or ``default``.
+    """
+
+    preset: str = BUILT_IN_PRESET
+    quant_delay: int = 0
+    freeze_bn_delay: int | None = None
+    scope: str | None = None
+    weights: WeightSettings = WeightSettings()
+    activations: ActivationSettings = ActivationSettings()
+    outputs: tuple[str, ...] | None = None
+    rules: tuple[Rule, ...] = ()
+    origins: dict[str, str] = {}

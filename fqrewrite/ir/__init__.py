@@ -1,0 +1,1 @@
+"""One graph in memory: a read API with indexes, the only way to change it, and its invariants."""

@@ -1,0 +1,1 @@
+"""Recognising structure in a graph that is only read."""

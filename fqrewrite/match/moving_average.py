@@ -1,0 +1,76 @@
+"""Finding the moving averages of batch statistics by their update ops.
+
+Two forms of the same update are known, v being a variable and x a statistic of the batch:
+
+    v := v - (v - x) * rate         AssignSub; contrib, slim, tf.layers, Keras
+    v := v * decay + x * (1-decay)  Assign; written by hand
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fqrewrite.ir.graph import Node, Value
+from fqrewrite.match.parameters import read_variable, strip_identity
+
+_SUBTRACT = frozenset({"AssignSub", "AssignSubVariableOp"})
+_ASSIGN = frozenset({"Assign", "AssignVariableOp"})
+_PASS = frozenset({"Identity", "Cast", "Squeeze", "Reshape", "StopGradient"})
+
+
+class Update(NamedTuple):
+    """How a moving average is updated: the value it is read as, the assignment, and whether it sets the new value."""
+
+    read: Value
+    assign: Node
+    absolute: bool
+
+
+def find_moving_average(statistic: Value) -> Update | None:
+    """The moving average that this batch statistic updates; None when there is none in a known form."""
+    for consumer, slot in statistic.uses():
+        if consumer.op in _PASS and slot == 0:
+            found = find_moving_average(consumer.value())
+        elif consumer.op == "Sub":
+            found = _difference(consumer, slot)
+        elif consumer.op == "Mul":
+            found = _weighted_sum(consumer)
+        else:
+            found = None
+        if found is not None:
+            return found
+    return None
+
+
+def _difference(sub: Node, slot: int) -> Update | None:
+    read = sub.inputs[1 - slot]
+    variable = read_variable(read)
+    if variable is None or slot != 1:
+        return None
+    for mul, _ in sub.value().uses():
+        if mul.op != "Mul":
+            continue
+        for assign in mul.value().consumers():
+            if assign.op in _SUBTRACT and assign.inputs[0].node is variable:
+                return Update(read, assign, absolute=False)
+    return None
+
+
+def _weighted_sum(mul: Node) -> Update | None:
+    for add in mul.value().consumers():
+        if add.op not in ("Add", "AddV2"):
+            continue
+        for assign in add.value().consumers():
+            if assign.op not in _ASSIGN:
+                continue
+            for term in add.inputs:
+                read = _variable_in_product(strip_identity(term), assign.inputs[0].node)
+                if read is not None:
+                    return Update(read, assign, absolute=True)
+    return None
+
+
+def _variable_in_product(value: Value, variable: Node) -> Value | None:
+    if value.node.op != "Mul":
+        return None
+    return next((operand for operand in value.node.inputs if read_variable(operand) is variable), None)

@@ -1,0 +1,108 @@
+"""What rules say: proposals and declines. Rules never edit and never raise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import msgspec
+
+from fqrewrite.ir.graph import Node, Value
+from fqrewrite.match.analysis import Analysis
+from fqrewrite.match.layers import Layer
+from fqrewrite.match.moving_average import Update
+
+Phase = Literal["layer", "fold", "placement", "elementwise"]
+PHASES: tuple[Phase, ...] = ("layer", "fold", "placement", "elementwise")
+
+
+class LayerProposal(msgspec.Struct, frozen=True):
+    """This node is a layer."""
+
+    layer: Layer
+
+
+class FoldProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """This batch norm can be folded into that layer. The fields are those of `plan.items.FoldItem`, as values."""
+
+    layer: Layer
+    chain: tuple[Node, ...]
+    bias: Value | None
+    output: Value
+    form: Literal["fused", "unfused"]
+    statistics: Literal["batch", "moving"]
+    gamma: Value | None
+    beta: Value | None
+    mean: Value | None
+    variance: Value | None
+    epsilon: float
+    inverse: Value | None = None
+    offset: Value | None = None
+    rsqrt: Value | None = None
+    moving_mean: Update | None = None
+    moving_variance: Update | None = None
+
+
+class PlacementProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the quantizers of one layer go.
+
+    Attributes:
+        layer: the layer.
+        activation: the layer's result that is quantized.
+        biased: the bias add or fold that feeds a bypass.
+        bypass: the add of something else before the activation.
+        post: the add of something else behind the activation.
+    """
+
+    layer: Layer
+    activation: Value
+    biased: Value | None = None
+    bypass: Value | None = None
+    post: Value | None = None
+
+
+class ElementwiseProposal(msgspec.Struct, frozen=True):
+    """This result of an elementwise operation is quantized."""
+
+    value: Value
+
+
+class Decline(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that looks as if it should be rewritten, and why it is not.
+
+    Attributes:
+        kind: "layer", "batch_norm" or "tensor".
+        node: the node in question.
+        code: a code of kind "left-out".
+        reason: one sentence about this very place.
+        layer: a layer that must be left alone because of it.
+    """
+
+    kind: Literal["layer", "batch_norm", "tensor"]
+    node: Node
+    code: str
+    reason: str
+    layer: Layer | None = None
+
+
+Proposal = LayerProposal | FoldProposal | PlacementProposal | ElementwiseProposal | Decline
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing the tool knows.
+
+    Attributes:
+        name: as it stands in plans and reports.
+        phase: when it runs; within a phase, `rank` decides, lowest first.
+        rank: the longer the match, the lower.
+        ops: op types of the nodes it is tried on, in graph order.
+        summary: one sentence, Markdown, for README and `fqrewrite rules`.
+        propose: what it says about one node.
+    """
+
+    name: str
+    phase: Phase
+    ops: tuple[str, ...]
+    summary: str
+    propose: Callable[[Node, Analysis], Iterator[Proposal]]
+    rank: int = 0

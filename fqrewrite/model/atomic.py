@@ -1,0 +1,93 @@
+"""Writing files so that a killed run leaves no partial one under the final name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from fqrewrite.errors import ConfigError, InputError
+
+_O_BINARY = getattr(os, "O_BINARY", 0)  # Windows
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes a file under a temporary name in the same directory, then renames it over `path`.
+
+    A symbolic link is followed: what it points at is replaced. The mode follows the umask.
+
+    Raises:
+        InputError: it cannot be written; nothing is left behind (code output-unwritable).
+    """
+    write_all([(path, data)])
+
+
+def write_all(files: Sequence[tuple[Path, bytes]]) -> None:
+    """Writes several files as `write_atomic` does; the first rename happens after the last byte is written.
+
+    Raises:
+        InputError: one of them cannot be written (code output-unwritable). No file under a final name was
+        touched,
+            unless it was a rename itself that failed.
+    """
+    temporaries: list[tuple[Path, Path]] = []
+    try:
+        for path, data in files:
+            target = Path(os.path.realpath(path))
+            temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.{len(temporaries)}.tmp")
+            with _as_output_error(path):
+                if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+                    raise OSError(None, "it exists and is not a regular file")
+                # 0o666 less the umask, as open() does; tempfile would give 0600.
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_BINARY, 0o666)
+                temporaries.append((temporary, target))
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+        for (temporary, target), (path, _) in zip(tuple(temporaries), files, strict=True):
+            with _as_output_error(path):
+                temporary.replace(target)
+            temporaries.remove((temporary, target))
+    finally:  # also on KeyboardInterrupt; what was renamed is off the list
+        for temporary, _ in temporaries:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+@contextlib.contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = f"the output cannot be written: {error.strerror or error}"
+        raise InputError("output-unwritable", what, where=str(path)) from error
+
+
+def check_distinct(inputs: Iterable[Path], outputs: Sequence[Path]) -> None:
+    """Checks that no output would overwrite an input, nor another output.
+
+    Two paths are one file when they resolve to the same path or, both existing, are the same file (a hard
+    link).
+
+    Raises:
+        ConfigError: codes output-is-input, outputs-not-distinct.
+    """
+    for source in inputs:
+        for output in outputs:
+            if _same(source, output):
+                raise ConfigError("output-is-input", f"the output is the input {source}", where=str(output))
+    for index, output in enumerate(outputs):
+        if any(_same(output, other) for other in outputs[:index]):
+            raise ConfigError("outputs-not-distinct", "two outputs are the same file", where=str(output))
+
+
+def _same(one: Path, other: Path) -> bool:
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

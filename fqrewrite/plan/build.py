@@ -1,0 +1,176 @@
+"""Making the plan: rules propose, phase by phase, and the first claim on a layer wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fqrewrite import __version__
+from fqrewrite.config.records import Config
+from fqrewrite.config.settings import LayerSettings, Settings
+from fqrewrite.errors import ConfigError
+from fqrewrite.ir.graph import Graph, Node, Value
+from fqrewrite.match.analysis import Analysis
+from fqrewrite.match.layers import Layer
+from fqrewrite.match.proposal import (
+    Decline,
+    ElementwiseProposal,
+    FoldProposal,
+    LayerProposal,
+    Phase,
+    PlacementProposal,
+    Proposal,
+)
+from fqrewrite.match.refusals import refuse_backward_pass, refuse_rewritten
+from fqrewrite.plan.folds import fold_item
+from fqrewrite.plan.functions import layers_in_functions
+from fqrewrite.plan.items import FoldItem, Note, Plan
+from fqrewrite.plan.ledger import Ledger
+from fqrewrite.plan.names import Names
+from fqrewrite.plan.outputs import named_outputs, sink_outputs
+from fqrewrite.plan.quantizers import QuantizerBuilder
+from fqrewrite.rules import rules_of
+
+
+def build_plan(graph: Graph, config: Config, *, source_sha256: str, public_outputs: tuple[str, ...] = ()) -> Plan:
+    """Decides everything about one graph, and edits nothing.
+
+    Args:
+        graph: the source graph.
+        config: the resolved configuration.
+        source_sha256: of the file that the graph was read from, in hex.
+        public_outputs: tensors that signatures or collections call outputs, for when the config names none.
+
+    Raises:
+        Refusal: `graph-has-gradients` or `already-rewritten`.
+        ConfigError: about outputs (`plan.outputs`), or `scope-matches-nothing`.
+        GraphError: `graph-cycle`.
+    """
+    refuse_rewritten(graph)
+    wanted = config.outputs or public_outputs
+    analysis = Analysis(graph, named_outputs(graph, wanted))
+    refuse_backward_pass(analysis)
+    if not wanted:
+        analysis.outputs = sink_outputs(analysis)
+    return _Planner(analysis, config).plan(source_sha256)
+
+
+class _Planner:
+    def __init__(self, analysis: Analysis, config: Config) -> None:
+        self.analysis = analysis
+        self.config = config
+        self.settings = Settings(config)
+        self.ledger = Ledger(Names(analysis.graph))
+        self.builder = QuantizerBuilder(analysis, self.ledger, config.scope, config.quant_delay)
+        self.layer_settings: dict[Node, LayerSettings] = {}
+        self.folds: dict[Node, FoldItem] = {}
+
+    def plan(self, source_sha256: str) -> Plan:
+        self._find_layers()
+        self._find_folds()
+        self.analysis.find_raw_outputs()
+        self._place_quantizers()
+        self._quantize_elementwise()
+        self._add_notes()
+        ledger, analysis = self.ledger, self.analysis
+        return Plan(
+            tool_version=__version__,
+            source_sha256=source_sha256,
+            preset=self.config.preset,
+            outputs=tuple(str(value) for value in analysis.outputs),
+            resource_variables=bool(analysis.graph.by_op("VarHandleOp")) or not analysis.graph.by_op("VariableV2", "Variable"),
+            folds=tuple(ledger.folds),
+            quantizers=tuple(ledger.quantizers),
+            left_out=ledger.left_out,
+            notes=ledger.notes,
+            layers=len(analysis.layers) + sum(entry.kind == "layer" and not self._is_layer(entry.name) for entry in ledger.left_out),
+        )
+
+    def _is_layer(self, name: str) -> bool:
+        node = self.analysis.graph.nodes.get(name)
+        return node is not None and node in self.analysis.layers
+
+    def _proposals(self, phase: Phase, order: list[Node] | None = None) -> Iterator[tuple[str, Proposal]]:
+        """What the rules of a phase say, rule by rule; each proposal is acted on before the next one is asked for."""
+        graph = self.analysis.graph
+        for rule in rules_of(phase):
+            nodes = graph.by_op(*rule.ops)
+            if order is not None:
+                wanted = set(nodes)
+                nodes = [node for node in order if node in wanted]
+            for node in nodes:
+                for proposal in rule.propose(node, self.analysis):
+                    yield rule.name, proposal
+
+    def _find_layers(self) -> None:
+        for _, proposal in self._proposals("layer"):
+            if isinstance(proposal, LayerProposal):
+                self._add_layer(proposal.layer)
+            elif isinstance(proposal, Decline):
+                self.settings.for_layer((proposal.node.name,), proposal.node.op)
+                self.ledger.decline(proposal)
+        for entry in layers_in_functions(self.analysis.graph.graph_def):
+            self.ledger.leave_out("layer", entry.name, entry.op, "inside-function", entry.reason)
+        scope = self.config.scope
+        if scope and not any(name.startswith(scope.rstrip("/") + "/") for name in self.analysis.graph.nodes):
+            raise ConfigError("scope-matches-nothing", f"no node of the graph is in the scope {scope!r}", where="scope")
+
+    def _add_layer(self, layer: Layer) -> None:
+        node = layer.node
+        settings = self.settings.for_layer(layer.names, node.op)
+        self.analysis.layers[node] = layer
+        self.layer_settings[node] = settings
+        if not settings.quantize:
+            reason = settings.because or "a rule of the config leaves it float"
+            self.ledger.leave_out_layer(node, "excluded-by-config", reason, settings.origin)
+            self.analysis.set_aside.add(node)
+
+    def _find_folds(self) -> None:
+        for rule, proposal in self._proposals("fold"):
+            if isinstance(proposal, FoldProposal):
+                layer = proposal.layer
+                if layer.node in self.folds:
+                    text = f"{layer.node.name}: {proposal.output} is a second batch norm behind it; it stays"
+                    self.ledger.note(Note(code="second-batch-norm", text=text))
+                    continue
+                item = fold_item(proposal, self.ledger.names, self.config.freeze_bn_delay, rule)
+                self.folds[layer.node] = item
+                self.ledger.folds.append(item)
+                self.analysis.add_fold(layer, proposal.output, batch_statistics=item.statistics == "batch")
+            elif isinstance(proposal, Decline):
+                self.ledger.decline(proposal)
+                if proposal.layer is not None and proposal.layer.node not in self.folds:
+                    self.analysis.set_aside.add(proposal.layer.node)
+
+    def _place_quantizers(self) -> None:
+        claimed = set(self.analysis.set_aside)
+        for rule, proposal in self._proposals("placement"):
+            if isinstance(proposal, PlacementProposal) and proposal.layer.node not in claimed:
+                node = proposal.layer.node
+                claimed.add(node)
+                self.builder.place(proposal, self.folds.get(node), self.layer_settings[node], rule)
+
+    def _quantize_elementwise(self) -> None:
+        for rule, proposal in self._proposals("elementwise", self.analysis.order):
+            if isinstance(proposal, ElementwiseProposal):
+                self._elementwise(proposal.value, rule)
+            elif isinstance(proposal, Decline):
+                reason = proposal.reason
+                self.ledger.leave_out_tensor(proposal.node.value(), proposal.code, reason)
+
+    def _elementwise(self, value: Value, rule: str) -> None:
+        node = value.node
+        settings = self.settings.for_layer((node.name,), node.op)
+        if settings.quantize:
+            self.builder.elementwise(value, settings.activations, rule, settings.activations_origin)
+        else:
+            reason = settings.because or "a rule of the config leaves it float"
+            self.ledger.leave_out_tensor(value, "excluded-by-config", reason, settings.origin)
+
+    def _add_notes(self) -> None:
+        for unused in self.settings.unmatched():
+            text = f"{unused.origin}: the rule's selector matches no layer of this graph"
+            self.ledger.note(Note(code="selector-matches-nothing", text=text))
+        for value in self.analysis.outputs:
+            if value in self.analysis.quantized and not value.uses():
+                text = f"{value}: the output is quantized behind the tensor of that name, which stays float"
+                self.ledger.note(Note(code="output-not-quantized", text=text))

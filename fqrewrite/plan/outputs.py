@@ -1,0 +1,72 @@
+"""Which tensors are the point of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from fqrewrite.errors import ConfigError
+from fqrewrite.ir.graph import Graph, Node, Value, split_tensor
+from fqrewrite.match.analysis import Analysis
+from fqrewrite.match.parameters import dtype_of
+from fqrewrite.proto.dtypes import DT_RESOURCE, DT_STRING, DT_VARIANT
+
+_NO_RESULT = frozenset(
+    {"Assert", "Print", "PrintV2", "NoOp", "Shape", "ShapeN", "Size", "Rank", "StopGradient", "LoopCond"}
+    | {"Assign", "AssignAdd", "AssignSub", "ScatterUpdate", "ScatterAdd", "ScatterSub", "CountUpTo"}
+)
+_NOT_NUMBERS = frozenset({DT_STRING, DT_RESOURCE, DT_VARIANT})
+_MOST_CANDIDATES = 12
+
+
+def named_outputs(graph: Graph, names: Iterable[str]) -> tuple[Value, ...]:
+    """The values that a config, a flag or a signature names as ``node:port`` or ``node``.
+
+    Raises:
+        ConfigError: `output-not-found`, with the nearest names.
+    """
+    values = []
+    for text in names:
+        name, port = split_tensor(text)
+        if name not in graph:
+            near = get_close_matches(name, graph.nodes, n=3)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise ConfigError("output-not-found", f"the graph has no tensor {text!r}{hint}", where=text)
+        values.append(Value(graph.node(name), port))
+    return tuple(dict.fromkeys(values))
+
+
+def sink_outputs(analysis: Analysis) -> tuple[Value, ...]:
+    """The only result that nothing reads.
+
+    A sink computes numbers from data; assignments, summaries, shapes, savers and readings of variables are none.
+
+    Raises:
+        ConfigError: `outputs-ambiguous`, listing the candidates, when there are several; `outputs-none`.
+    """
+    sinks = [node.value() for node in analysis.graph if _is_sink(node, analysis)]
+    if len(sinks) == 1:
+        return tuple(sinks)
+    if not sinks:
+        raise ConfigError("outputs-none", "the graph has no tensor that looks like an output")
+    listed = ", ".join(str(value) for value in sinks[:_MOST_CANDIDATES])
+    more = f" and {len(sinks) - _MOST_CANDIDATES} more" if len(sinks) > _MOST_CANDIDATES else ""
+    raise ConfigError(
+        "outputs-ambiguous", f"{len(sinks)} tensors could be the outputs: {listed}{more}", remedy=_remedy(sinks)
+    )
+
+
+def _remedy(sinks: list[Value]) -> str:
+    return f"name the ones you want, e.g. --outputs {','.join(str(value) for value in sinks[:2])}"
+
+
+def _is_sink(node: Node, analysis: Analysis) -> bool:
+    return (
+        not node.uses
+        and bool(node.inputs)
+        and node.op not in _NO_RESULT
+        and not node.op.endswith(("Summary", "SummaryV2", "VariableOp"))
+        and dtype_of(node) not in _NOT_NUMBERS
+        and not analysis.parameters.is_parameter(node.value())
+        and node not in analysis.control_flow
+    )

@@ -1,0 +1,119 @@
+"""The verbs: plan a model, and apply a plan to it. What the command line does, without files and terminals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fqrewrite.config.records import Config
+from fqrewrite.errors import Refusal
+from fqrewrite.ir.graph import Graph, split_tensor
+from fqrewrite.model.collections import add_variable, variable_def
+from fqrewrite.model.container import Model
+from fqrewrite.model.public_names import public_references
+from fqrewrite.plan.build import build_plan
+from fqrewrite.plan.items import Note, Plan
+from fqrewrite.transform.apply import Applied, apply_plan
+from fqrewrite.transform.emitter import Variable
+from fqrewrite.transform.quantize import Mode
+
+# Collections that projects use for the tensors that a model is built for.
+_OUTPUT_COLLECTIONS = ("outputs", "predictions", "logits", "end_points", "endpoints")
+
+
+class Rewritten(msgspec.Struct, frozen=True):
+    """What a rewrite did: the edits by plan item, the new variables, and notes that only the application knows."""
+
+    applied: Applied
+    notes: tuple[Note, ...]
+
+
+def plan_model(model: Model, config: Config) -> tuple[Plan, Graph]:
+    """Makes the plan of a model; the model is only read.
+
+    Returns:
+        The plan, and the graph that it was made on.
+
+    Raises:
+        Refusal, ConfigError, GraphError: see `plan.build.build_plan`.
+    """
+    graph = Graph(model.graph_def)
+    outputs = _declared_outputs(model)
+    return build_plan(graph, config, source_sha256=model.sha256, public_outputs=outputs), graph
+
+
+def rewrite_model(model: Model, plan: Plan, graph: Graph, mode: Mode) -> Rewritten:
+    """Applies a plan to the model that it was made from, in place.
+
+    New variables enter the global collection of a MetaGraphDef. A saver that the model brought along does not know
+    them and is taken out, so that `import_meta_graph` makes one that does.
+
+    Raises:
+        Refusal: `plan-mismatch`, or see `transform.apply.apply_plan`.
+    """
+    if plan.source_sha256 != model.sha256:
+        raise Refusal("plan-mismatch", "the plan was made from another file", where=str(model.path))
+    public = _public_nodes(model) & graph.nodes.keys()
+    applied = apply_plan(plan, graph, mode, public)
+    notes: list[Note] = []
+    if applied.variables:
+        model.edited = True
+        if model.kind == "meta_graph":
+            for variable in applied.variables:
+                add_variable(model.message, _variable_def(variable), trainable=False)
+            notes += _drop_saver(model.message)
+        if mode == "eval" and any(item.range.source == "ema" for item in plan.quantizers):
+            count = sum(item.range.source == "ema" for item in plan.quantizers)
+            text = f"{count} activation ranges are variables; restore them from a checkpoint of the training graph"
+            notes.append(Note(code="range-not-trained", text=text))
+    model.edited = model.edited or bool(plan.folds or plan.quantizers)
+    return Rewritten(applied, tuple(notes))
+
+
+def _variable_def(variable: Variable) -> bytes:
+    return variable_def(
+        variable=variable.node.name,
+        initializer=variable.assign.name,
+        initial_value=str(variable.initial),
+        snapshot=str(variable.read),
+        is_resource=variable.node.op == "VarHandleOp",
+        trainable=False,
+    )
+
+
+def _drop_saver(meta_graph: Any) -> list[Note]:
+    if not meta_graph.HasField("saver_def") and "savers" not in meta_graph.collection_def:
+        return []
+    meta_graph.ClearField("saver_def")
+    if "savers" in meta_graph.collection_def:
+        del meta_graph.collection_def["savers"]
+    text = "the model's saver does not know the new variables and was left out; import_meta_graph makes a new one"
+    return [Note(code="saver-dropped", text=text)]
+
+
+def _declared_outputs(model: Model) -> tuple[str, ...]:
+    """Output tensors that signatures name, or else those in collections made for it."""
+    if model.kind != "meta_graph":
+        return ()
+    meta_graph = model.message
+    signatures = sorted(meta_graph.signature_def)
+    names = [
+        info.name
+        for key in signatures
+        for _, info in sorted(meta_graph.signature_def[key].outputs.items())
+        if info.name
+    ]
+    if not names:
+        names = [
+            name
+            for key in _OUTPUT_COLLECTIONS
+            if key in meta_graph.collection_def
+            for name in meta_graph.collection_def[key].node_list.value
+        ]
+    return tuple(dict.fromkeys(names))
+
+
+def _public_nodes(model: Model) -> frozenset[str]:
+    """Nodes that signatures, collections and savers name."""
+    return frozenset(split_tensor(name)[0] for name in public_references(model))

@@ -1,0 +1,47 @@
+"""Operations with weights that preset contrib has no quantizer for: listed, never passed over in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fqrewrite.ir.graph import Node
+from fqrewrite.match.analysis import Analysis
+from fqrewrite.match.proposal import Decline, Proposal, Rule
+
+_WHY = {
+    "Conv2DBackpropInput": "a transposed convolution has no quantizer in this preset",
+    "Conv3D": "the integer runtime has no 3-D convolution",
+    "Conv3DBackpropInputV2": "the integer runtime has no 3-D convolution",
+    "DepthwiseConv2dNativeBackpropInput": "a transposed depthwise convolution has no quantizer in this preset",
+    "Dilation2D": "the integer runtime has no morphological dilation",
+    "BatchMatMul": "a batch matmul has no quantizer in this preset",
+    "BatchMatMulV2": "a batch matmul has no quantizer in this preset",
+    "BatchMatMulV3": "a batch matmul has no quantizer in this preset",
+    "Einsum": "an einsum has no quantizer in this preset",
+    "_FusedConv2D": "it is already fused by grappler",
+    "_FusedDepthwiseConv2dNative": "it is already fused by grappler",
+    "_FusedMatMul": "it is already fused by grappler",
+    "LSTMBlockCell": "a fused LSTM cell has no quantizer in this preset",
+    "BlockLSTM": "a fused LSTM has no quantizer in this preset",
+    "BlockLSTMV2": "a fused LSTM has no quantizer in this preset",
+    "GRUBlockCell": "a fused GRU cell has no quantizer in this preset",
+    "CudnnRNN": "a fused RNN has no quantizer in this preset",
+    "CudnnRNNV2": "a fused RNN has no quantizer in this preset",
+    "CudnnRNNV3": "a fused RNN has no quantizer in this preset",
+    "SparseTensorDenseMatMul": "a sparse matmul has no integer kernel",
+}
+
+
+def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
+    parameters = [analysis.parameters.is_parameter(operand) for operand in node.inputs]
+    if not all(parameters):
+        yield Decline(kind="layer", node=node, code="layer-not-quantizable", reason=_WHY[node.op])
+
+
+RULE = Rule(
+    name="float_layers",
+    phase="layer",
+    ops=tuple(_WHY),
+    summary="Transposed, 3-D, batched, sparse, recurrent and grappler-fused layers stay float and are listed.",
+    propose=_propose,
+)

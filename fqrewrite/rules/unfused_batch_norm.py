@@ -1,0 +1,126 @@
+"""Batch norm in pieces, found by structure and never by name.
+
+    y = x * inverse + (beta - mean * inverse)        inverse = rsqrt(variance + epsilon) [* gamma]
+
+as tf.nn.batch_normalization builds it (slim, tf.layers, Keras 3 export); without beta the last term is -mean * inverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fqrewrite.ir.graph import Node, Value
+from fqrewrite.match.analysis import Analysis
+from fqrewrite.match.moving_average import find_moving_average
+from fqrewrite.match.parameters import constant_float, constant_ints, dtype_of
+from fqrewrite.match.pattern import Bind, Op, OneOf
+from fqrewrite.match.proposal import Decline, FoldProposal, Proposal, Rule
+from fqrewrite.proto.dtypes import DT_FLOAT, dtype_name
+from fqrewrite.rules._chain import Chain, NoChain, chain_to_layer
+
+_RSQRT = Op("Rsqrt", Op("Add|AddV2", Bind("variance"), Bind("epsilon")), name="rsqrt")
+_INVERSE = OneOf(Op("Mul", _RSQRT, Bind("gamma"), commutative=True), _RSQRT, name="inverse")
+_SHIFT = Op("Mul", Bind("mean"), _INVERSE, commutative=True)
+_NO_BETA = OneOf(Op("Neg", _SHIFT), Op("Mul", Op("Neg", Bind("mean")), _INVERSE, commutative=True))
+_OFFSET = OneOf(Op("Sub", Bind("beta"), _SHIFT), _NO_BETA, name="offset")
+_OUTPUT = Op("Add|AddV2", Op("Mul", Bind("x"), _INVERSE, commutative=True), _OFFSET, commutative=True)
+_SHAPE_ONLY = frozenset({"Squeeze", "Reshape", "Identity"})
+
+
+def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
+    output = node.value()
+    bound = _OUTPUT.match(output)
+    epsilon = constant_float(bound["epsilon"]) if bound else None
+    if bound is None or epsilon is None:
+        return
+    x, mean, variance = bound["x"], bound["mean"], bound["variance"]
+    gamma, parameter = bound.get("gamma"), analysis.parameters.is_parameter
+    if gamma is not None and not parameter(gamma):
+        return
+    batch = _is_batch_statistics(x, mean, variance)
+    if not batch and not (parameter(mean) and parameter(variance)):
+        return  # a layer norm or an instance norm
+    chain = chain_to_layer(x, analysis, gamma if gamma is not None else bound.get("beta"))
+    if chain.layer is not None and chain.layer.node in analysis.set_aside:
+        return
+    # Where updates are forced, the statistics pass an Identity that waits for the update of their moving averages.
+    moving_mean = find_moving_average(_strip_shape(mean)) if batch else None
+    moving_variance = find_moving_average(_strip_shape(variance)) if batch else None
+    if not isinstance(chain, NoChain) and batch and (moving_mean is None or moving_variance is None):
+        reason = "it is in training mode and no update of its moving averages is in the graph"
+        chain = NoChain(code="batch-norm-without-moving-average", reason=reason, layer=chain.layer)
+    if not isinstance(chain, NoChain):
+        chain = _obstacle(node, chain, analysis) or chain
+    if isinstance(chain, NoChain):
+        yield Decline(kind="batch_norm", node=node, code=chain.code, reason=chain.reason, layer=chain.layer)
+        return
+    if not output.uses() and output not in analysis.outputs:
+        return
+    yield FoldProposal(
+        layer=chain.layer,
+        chain=chain.nodes,
+        bias=chain.bias,
+        output=output,
+        form="unfused",
+        statistics="batch" if batch else "moving",
+        gamma=gamma,
+        beta=bound.get("beta"),
+        mean=mean,
+        variance=variance,
+        epsilon=epsilon,
+        inverse=bound["inverse"],
+        offset=bound["offset"],
+        rsqrt=bound["rsqrt"],
+        moving_mean=moving_mean,
+        moving_variance=moving_variance,
+    )
+
+
+def _obstacle(node: Node, chain: Chain, analysis: Analysis) -> NoChain | None:
+    """Why this batch norm cannot be folded although a layer is before it; None when it can."""
+    if node in analysis.control_flow:
+        code, reason = "inside-control-flow", "it is inside a conditional or a while loop"
+    elif chain.layer.data_format == "NCHW":
+        code, reason = "data-format-differs", "it is an unfused batch norm behind an NCHW layer"
+    elif dtype_of(node) != DT_FLOAT:
+        code, reason = "dtype-not-float32", f"it computes in {dtype_name(dtype_of(node))}"
+    else:
+        return None
+    return NoChain(code=code, reason=reason, layer=chain.layer)
+
+
+def _is_batch_statistics(x: Value, mean: Value, variance: Value) -> bool:
+    """Whether mean and variance are those of x over all axes but the last, as tf.nn.moments computes them."""
+    average = _strip_shape(mean)
+    spread = _strip_shape(variance)
+    if average.node.op != "Mean" or spread.node.op != "Mean":
+        return False
+    squares = spread.node.inputs[0].node
+    if squares.op != "SquaredDifference":
+        return False
+    centre = squares.inputs[1]
+    if centre.node.op == "StopGradient":
+        centre = centre.node.inputs[0]
+    same = average.node.inputs[0] == x and squares.inputs[0] == x and _strip_shape(centre) == average
+    return same and _reduces_all_but_last(average.node) and _reduces_all_but_last(spread.node)
+
+
+def _reduces_all_but_last(mean: Node) -> bool:
+    axes = constant_ints(mean.inputs[1])
+    return axes is not None and tuple(sorted(axes)) == tuple(range(len(axes))) and len(axes) in (1, 2, 3)
+
+
+def _strip_shape(value: Value) -> Value:
+    while value.node.op in _SHAPE_ONLY:
+        value = value.node.inputs[0]
+    return value
+
+
+RULE = Rule(
+    name="unfused_batch_norm",
+    phase="fold",
+    ops=("Add", "AddV2"),
+    summary="A batch norm in pieces (`Rsqrt`, `Mul`, `Sub`, `Add`; slim, tf.layers, Keras 3 export) is folded by "
+    "structure, whatever its names.",
+    propose=_propose,
+)

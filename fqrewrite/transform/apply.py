@@ -1,0 +1,124 @@
+"""Applying a plan: folds first, then quantizers; every item is realised exactly once."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fqrewrite import __version__
+from fqrewrite.errors import GraphError, Refusal
+from fqrewrite.ir.editor import EditLog, Editor
+from fqrewrite.ir.graph import Graph, Node, Value
+from fqrewrite.ir.verify import verify
+from fqrewrite.match.parameters import is_constant, leaves
+from fqrewrite.match.refusals import MARKER_NAME
+from fqrewrite.plan.items import Plan, QuantizerItem
+from fqrewrite.proto.dtypes import DT_STRING
+from fqrewrite.transform import templates
+from fqrewrite.transform.emitter import Emitter, Variable
+from fqrewrite.transform.fold import Folded, fold
+from fqrewrite.transform.quantize import Mode, quantize
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What an application did: the edits by item, and the variables that it made."""
+
+    log: EditLog
+    variables: tuple[Variable, ...]
+
+
+def check_applicable(plan: Plan, graph: Graph, mode: Mode) -> None:
+    """Refuses what a plan cannot do in a mode.
+
+    Raises:
+        Refusal: `training-graph-in-eval` when an eval graph is asked of a graph with batch statistics;
+            `nothing-trainable` when a training graph is asked of a graph whose layers are all constant.
+    """
+    if mode == "eval":
+        training = [item.norm for item in plan.folds if item.statistics == "batch"]
+        if training:
+            what = f"{len(training)} batch norms are in training mode, the first is {training[0]!r}"
+            raise Refusal("training-graph-in-eval", what)
+        return
+    weights = [item for item in plan.quantizers if item.role == "weights"]
+    if weights and all(is_constant(graph.value(item.tensor)) for item in weights):
+        what = f"the weights of all {len(weights)} layers are constants, as in a frozen graph"
+        raise Refusal("nothing-trainable", what)
+
+
+def apply_plan(plan: Plan, graph: Graph, mode: Mode, public: frozenset[str] = frozenset()) -> Applied:
+    """Edits the graph as the plan says.
+
+    Args:
+        plan: made from this very graph.
+        graph: is edited in place, and so is its GraphDef.
+        mode: "train" or "eval".
+        public: node names that signatures and collections hold, which must survive.
+
+    Raises:
+        Refusal: see `check_applicable`.
+        GraphError: the plan does not fit the graph.
+    """
+    check_applicable(plan, graph, mode)
+    editor = Editor(graph)
+    if not plan.folds and not plan.quantizers:
+        return Applied(editor.log, ())
+    emitter = Emitter(editor, resource=plan.resource_variables)
+    folded: dict[str, Folded] = {}
+    results: dict[Value, Value] = {}
+    for fold_item in plan.folds:
+        editor.begin(fold_item.id)
+        folded[fold_item.id] = fold(fold_item, graph, emitter)
+        results[graph.value(fold_item.output)] = folded[fold_item.id].result
+    # Consumers are taken down for all quantizers before the first is inserted: none may see another's own nodes.
+    work = [(item, *_site(item, graph, folded, results)) for item in plan.quantizers]
+    for item, value, edges in work:
+        editor.begin(item.id)
+        quantize(item, value, edges, emitter, mode, _variable_device(item, graph))
+    _mark(editor, plan, mode)
+    verify(graph, editor.commit(), public)
+    return Applied(editor.log, tuple(emitter.variables))
+
+
+def _site(
+    item: QuantizerItem, graph: Graph, folded: dict[str, Folded], results: dict[Value, Value]
+) -> tuple[Value, list[tuple[Node, int]]]:
+    """What is quantized in the folded graph, and which edges are moved."""
+    if item.role == "weights":
+        if item.fold is not None:
+            made = folded[item.fold]
+            return made.weights, [use for use in made.weights.uses() if use[0] is made.layer]
+        return graph.value(item.tensor), [_edge(edge, graph) for edge in item.edges or ()]
+    value = graph.value(item.tensor)
+    value = results.get(value, value)
+    # What bears the batch norm's old name hands the folded result on, and stays in front of the quantizer.
+    retired = {source.node for source, result in results.items() if result == value}
+    return value, [use for use in value.uses() if use[0] not in retired]
+
+
+def _edge(text: str, graph: Graph) -> tuple[Node, int]:
+    name, _, slot = text.rpartition(":in")
+    node = graph.node(name)
+    if not slot.isdecimal() or int(slot) >= len(node.inputs):
+        raise GraphError("no-such-node", f"the graph has no edge {text!r}", where=text)
+    return node, int(slot)
+
+
+def _variable_device(item: QuantizerItem, graph: Graph) -> str:
+    """Range variables live where the layer keeps its own variables (a parameter server, for instance)."""
+    if item.role != "weights" or item.layer is None:
+        if item.layer is None:
+            return ""
+    node = graph.node(item.layer)
+    for operand in reversed(node.inputs):
+        for leaf in leaves(operand):
+            if leaf.op in ("VariableV2", "Variable", "VarHandleOp"):
+                return str(leaf.proto.device)
+    return ""
+
+
+def _mark(editor: Editor, plan: Plan, mode: Mode) -> None:
+    """Leaves a note in the graph of what made it, by which a second rewrite is recognised and refused."""
+    content = {"fqrewrite": __version__, "mode": mode, "schema": plan.schema_version, "source": plan.source_sha256}
+    text = msgspec.json.encode(content, order="sorted").decode()
+    with editor.shared():
+        editor.add(templates.scalar(text, DT_STRING), MARKER_NAME)

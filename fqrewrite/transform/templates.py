@@ -1,0 +1,103 @@
+"""NodeDefs to copy: one for each operation that a rewrite inserts. Stock TensorFlow ops only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from fqrewrite.proto import NodeDef
+from fqrewrite.proto.attrs import bool_attr, bytes_attr, int_attr, shape_attr, tensor_attr, type_attr
+from fqrewrite.proto.dtypes import DT_BOOL, DT_FLOAT, DT_INT32, DT_INT64
+from fqrewrite.proto.tensors import scalar_tensor, vector_tensor
+
+
+def template(op: str, **attributes: Any) -> Any:
+    """A NodeDef of this op with these AttrValues."""
+    proto = NodeDef(op=op)
+    for key, value in attributes.items():
+        proto.attr[key].CopyFrom(value)
+    return proto
+
+
+_FLOAT = type_attr(DT_FLOAT)
+_INT32 = type_attr(DT_INT32)
+
+IDENTITY = template("Identity", T=_FLOAT)
+STOP_GRADIENT = template("StopGradient", T=_FLOAT)
+ADD = template("AddV2", T=_FLOAT)
+SUB = template("Sub", T=_FLOAT)
+MUL = template("Mul", T=_FLOAT)
+DIV = template("RealDiv", T=_FLOAT)
+POW = template("Pow", T=_FLOAT)
+RSQRT = template("Rsqrt", T=_FLOAT)
+SQUARED_DIFFERENCE = template("SquaredDifference", T=_FLOAT)
+MINIMUM = template("Minimum", T=_FLOAT)
+MAXIMUM = template("Maximum", T=_FLOAT)
+RESHAPE = template("Reshape", T=_FLOAT, Tshape=_INT32)
+MEAN = template("Mean", T=_FLOAT, Tidx=_INT32, keep_dims=bool_attr(False))
+MIN = template("Min", T=_FLOAT, Tidx=_INT32, keep_dims=bool_attr(False))
+MAX = template("Max", T=_FLOAT, Tidx=_INT32, keep_dims=bool_attr(False))
+SIZE = template("Size", T=_FLOAT, out_type=_INT32)
+SHAPE = template("Shape", T=_FLOAT, out_type=_INT32)
+SLICE = template("Slice", T=_INT32, Index=_INT32)
+TO_FLOAT = template("Cast", SrcT=_INT32, DstT=_FLOAT, Truncate=bool_attr(False))
+BOOL_TO_FLOAT = template("Cast", SrcT=type_attr(DT_BOOL), DstT=_FLOAT, Truncate=bool_attr(False))
+SELECT = template("Select", T=_FLOAT)
+GREATER_EQUAL_INT64 = template("GreaterEqual", T=type_attr(DT_INT64))
+LESS_INT64 = template("Less", T=type_attr(DT_INT64))
+
+
+@cache
+def bias_add(data_format: str) -> Any:
+    """BiasAdd, which knows where the channels are."""
+    return template("BiasAdd", T=_FLOAT, data_format=bytes_attr(data_format))
+
+
+@cache
+def fake_quant(bits: int, narrow_range: bool, per_channel: bool) -> Any:
+    """FakeQuantWithMinMaxVars, or its per-channel form for the last axis."""
+    op = "FakeQuantWithMinMaxVarsPerChannel" if per_channel else "FakeQuantWithMinMaxVars"
+    return template(op, num_bits=int_attr(bits), narrow_range=bool_attr(narrow_range))
+
+
+@cache
+def scalar(value: float | str, dtype: int = DT_FLOAT) -> Any:
+    """A scalar Const."""
+    return template("Const", dtype=type_attr(dtype), value=tensor_attr(scalar_tensor(value, dtype)))
+
+
+def vector(values: Sequence[float], dtype: int = DT_FLOAT) -> Any:
+    """A Const of rank 1."""
+    return template("Const", dtype=type_attr(dtype), value=tensor_attr(vector_tensor(values, dtype)))
+
+
+@cache
+def ref_variable(shape: tuple[int, ...], dtype: int) -> tuple[Any, Any, Any]:
+    """VariableV2, its Assign and its reading Identity."""
+    number = type_attr(dtype)
+    variable = template(
+        "VariableV2", dtype=number, shape=shape_attr(shape), container=bytes_attr(b""), shared_name=bytes_attr(b"")
+    )
+    assign = template("Assign", T=number, use_locking=bool_attr(True), validate_shape=bool_attr(True))
+    return variable, assign, template("Identity", T=number)
+
+
+@cache
+def resource_variable(shape: tuple[int, ...], dtype: int) -> tuple[Any, Any, Any]:
+    """VarHandleOp (its shared_name is set by the caller), its AssignVariableOp and its ReadVariableOp."""
+    number = type_attr(dtype)
+    handle = template("VarHandleOp", dtype=number, shape=shape_attr(shape), container=bytes_attr(b""))
+    return handle, template("AssignVariableOp", dtype=number), template("ReadVariableOp", dtype=number)
+
+
+@cache
+def assign_ref(op: str, dtype: int) -> Any:
+    """AssignAdd or AssignSub of a reference variable; output 0 is the variable after it."""
+    return template(op, T=type_attr(dtype), use_locking=bool_attr(False))
+
+
+@cache
+def assign_resource(op: str, dtype: int) -> Any:
+    """AssignVariableOp, AssignAddVariableOp or AssignSubVariableOp."""
+    return template(op, dtype=type_attr(dtype))
