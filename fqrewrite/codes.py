@@ -68,6 +68,90 @@ _ERRORS: dict[str, tuple[str, str]] = {
         "An option was given that would change a plan that is already made.",
         "Leave the option out, or leave --plan out.",
     ),
+    "config-not-found": (
+        "The config file does not exist.",
+        "Check the path after -c; `fqrewrite config init` prints a file to start from.",
+    ),
+    "config-unreadable": (
+        "The config path is a folder, not UTF-8 text, or may not be read.",
+        "Give a YAML text file in UTF-8 that you may read.",
+    ),
+    "config-syntax": (
+        "The file is not a single well-formed YAML document.",
+        "Correct the YAML at the line named; indent with spaces.",
+    ),
+    "config-duplicate-key": ("A key is given twice in one mapping.", "Keep one of the two lines."),
+    "config-unknown-key": (
+        "A key that the format does not have.",
+        "Use the key suggested; `fqrewrite config schema` lists all keys.",
+    ),
+    "config-value": (
+        "A value of the wrong type or out of range, a missing `match`, or a rule without effect.",
+        "Write what the message says is expected.",
+    ),
+    "config-version": (
+        "The file is of a format version that this fqrewrite does not read.",
+        "Write `version: 1`, or install the fqrewrite that reads that version.",
+    ),
+    "config-preset": ("There is no preset of that name.", "Choose one of the presets listed in the message."),
+    "config-selector": (
+        "A `match` pattern that could never match a node, or an invalid regular expression.",
+        "Use a node name, a scope, a glob (`*`, `**`, `?`) or `regex:...`; rules match nodes, so leave out `:0`.",
+    ),
+    "file-not-found": ("There is no such file.", "Check the path; for a checkpoint give its .meta."),
+    "file-unreadable": ("The operating system cannot read the file.", "Check its permissions and the path."),
+    "is-a-directory": (
+        "The input is a directory, and not a SavedModel.",
+        "Give the .pb, .pbtxt or .meta file in it.",
+    ),
+    "file-empty": ("The file has no bytes.", "Export or copy it again."),
+    "file-truncated": (
+        "The file ends in the middle of a graph.",
+        "Copy or download it again, and compare sizes.",
+    ),
+    "file-foreign": (
+        "It is not a TensorFlow graph (the message says what it looks like), or it is damaged.",
+        "Give the GraphDef or MetaGraphDef that was exported from TensorFlow.",
+    ),
+    "saved-model-not-supported": (
+        "A SavedModel, which this version cannot read yet.",
+        "Export a .meta or .pb from it; SavedModels come with a later version.",
+    ),
+    "pbtxt-syntax": (
+        "The text is not protobuf text of a graph; the message names the line.",
+        "Correct that line; at the end of the file it was probably cut off.",
+    ),
+    "graph-empty": ("The graph has no nodes.", "Export the graph that holds the model's operations."),
+    "graph-too-large": (
+        "The file has 2 GiB or more, protobuf's limit.",
+        "Keep weights in variables and a checkpoint, not in constants.",
+    ),
+    "unknown-fields-in-text": (
+        "Text format would lose fields that a later TensorFlow wrote.",
+        "Write .pb or .meta.",
+    ),
+    "output-unwritable": (
+        "The output cannot be written: no such directory, no permission, disk full, or not a regular file.",
+        "Choose a path that you can write.",
+    ),
+    "output-suffix": (
+        "The output's suffix does not say what to write.",
+        "Use .pb, .pbtxt, .meta or .meta.pbtxt.",
+    ),
+    "output-is-input": ("An output is the same file as an input, perhaps through a link.", "Choose another output path."),
+    "outputs-not-distinct": ("Two outputs are the same file.", "Give graph and report different paths."),
+    "collection-malformed": (
+        "A variable collection holds something other than variables.",
+        "Export the MetaGraphDef again.",
+    ),
+    "tensor-malformed": (
+        "A constant's size and shape contradict each other.",
+        "The file is damaged; export it again.",
+    ),
+    "tensor-dtype": (
+        "A constant's dtype cannot be computed with.",
+        "Cast it to float32, or leave the layer out.",
+    ),
     "node-name-missing": ("A node of the graph has no name or no op.", "Export the graph again; the file is damaged."),
     "duplicate-node-name": (
         "Two nodes have one name, which TensorFlow does not allow.",
@@ -164,15 +248,22 @@ _NOTES: dict[str, tuple[str, str]] = {
         "The ranges of activations are variables with initial values; an eval graph needs trained ones.",
         "Restore a checkpoint of the matching training graph before the graph is frozen.",
     ),
+    "no-collections": (
+        "A GraphDef has no collections, so `import_graph_def` finds no variables to train.",
+        "Write a MetaGraphDef: `-o NAME.meta`.",
+    ),
     "saver-dropped": (
         "The saver stored in the model does not know the new variables and was left out.",
         "Nothing: `import_meta_graph` makes a new saver for all variables.",
     ),
     "second-batch-norm": ("Two batch norms follow one layer; the first is folded.", "Give each its own layer."),
-    "selector-matches-nothing": ("A rule of the config matches no layer.", "Correct the selector."),
-    "stale-shapes-dropped": (
-        "`_output_shapes` attributes that the edits made stale were removed.",
-        "Nothing.",
+    "selector-matches-nothing": (
+        "A rule of the config matches no layer.",
+        "Compare the pattern with the names in `fqrewrite plan`; a glob must match the whole name.",
+    ),
+    "variable-not-described": (
+        "A variable of a GraphDef has no initializer or no read in the graph, so no collection can describe it.",
+        "Write a MetaGraphDef from the program that made the graph, and rewrite that.",
     ),
 }
 

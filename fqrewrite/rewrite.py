@@ -7,10 +7,9 @@ from typing import Any
 import msgspec
 
 from fqrewrite.config.records import Config
-from fqrewrite.errors import Refusal
 from fqrewrite.ir.graph import Graph, split_tensor
 from fqrewrite.model.collections import add_variable, variable_def
-from fqrewrite.model.container import Model
+from fqrewrite.model.container import Kind, Model, convert_to_meta_graph
 from fqrewrite.model.public_names import public_references
 from fqrewrite.plan.build import build_plan
 from fqrewrite.plan.items import Note, Plan
@@ -43,32 +42,55 @@ def plan_model(model: Model, config: Config) -> tuple[Plan, Graph]:
     return build_plan(graph, config, source_sha256=model.sha256, public_outputs=outputs), graph
 
 
-def rewrite_model(model: Model, plan: Plan, graph: Graph, mode: Mode) -> Rewritten:
+def as_meta_graph(model: Model) -> tuple[Note, ...]:
+    """Gives a GraphDef model collections, for when a MetaGraphDef is to be written; to be called before planning.
+
+    Returns:
+        A note for each variable that could not be described.
+    """
+    if model.kind == "meta_graph":
+        return ()
+    found = convert_to_meta_graph(model)
+    return tuple(Note(code="variable-not-described", text=f"{name}: {reason}") for name, reason in found.skipped)
+
+
+def rewrite_model(
+    model: Model, plan: Plan, graph: Graph, mode: Mode, output_kind: Kind, notes: tuple[Note, ...] = ()
+) -> Rewritten:
     """Applies a plan to the model that it was made from, in place.
 
     New variables enter the global collection of a MetaGraphDef. A saver that the model brought along does not know
     them and is taken out, so that `import_meta_graph` makes one that does.
 
+    Args:
+        model: is edited.
+        plan: what to do.
+        graph: the graph of this model.
+        mode: "train" or "eval".
+        output_kind: what will be written.
+        notes: what `as_meta_graph` returned.
+
     Raises:
-        Refusal: `plan-mismatch`, or see `transform.apply.apply_plan`.
+        Refusal, GraphError: see `transform.apply.apply_plan`.
     """
-    if plan.source_sha256 != model.sha256:
-        raise Refusal("plan-mismatch", "the plan was made from another file", where=str(model.path))
     public = _public_nodes(model) & graph.nodes.keys()
     applied = apply_plan(plan, graph, mode, public)
-    notes: list[Note] = []
+    more: list[Note] = []
     if applied.variables:
         model.edited = True
         if model.kind == "meta_graph":
             for variable in applied.variables:
                 add_variable(model.message, _variable_def(variable), trainable=False)
-            notes += _drop_saver(model.message)
+            more += _drop_saver(model.message)
         if mode == "eval" and any(item.range.source == "ema" for item in plan.quantizers):
             count = sum(item.range.source == "ema" for item in plan.quantizers)
             text = f"{count} activation ranges are variables; restore them from a checkpoint of the training graph"
-            notes.append(Note(code="range-not-trained", text=text))
+            more.append(Note(code="range-not-trained", text=text))
+        if mode == "train" and output_kind == "graph_def":
+            text = "the output is a GraphDef, which has no collections: no optimizer will find its variables"
+            more.append(Note(code="no-collections", text=text))
     model.edited = model.edited or bool(plan.folds or plan.quantizers)
-    return Rewritten(applied, tuple(notes))
+    return Rewritten(applied, (*notes, *more))
 
 
 def _variable_def(variable: Variable) -> bytes:

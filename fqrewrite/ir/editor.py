@@ -1,7 +1,7 @@
 """The only way to change a graph.
 
 Every edit is filed under the plan item it belongs to, so that the report can be the join of plan and edits and never
-a comparison of graphs. Input lists are written back to the NodeDefs once, by `commit`, and only where they changed.
+a comparison of graphs. Rewired inputs are written back to the NodeDefs once, by `commit`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from fqrewrite.errors import GraphError
 from fqrewrite.ir.graph import Graph, Node, Value
+from fqrewrite.proto import NodeDef
 
 
 class ItemEdits:
@@ -53,6 +54,9 @@ class Editor:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.log = EditLog()
+        self._nodes = graph.nodes
+        self._new_proto = graph.graph_def.node.add
+        self._unindexed: list[Node] = []
         self._dirty: dict[Node, None] = {}
         self._current = self.log.items[SHARED] = ItemEdits()
 
@@ -95,27 +99,38 @@ class Editor:
         Raises:
             GraphError: `duplicate-node-name`.
         """
-        graph = self.graph
-        if name in graph.nodes:
+        nodes = self._nodes
+        if name in nodes:
             raise GraphError("duplicate-node-name", f"a node called {name!r} exists already", where=name)
-        proto = graph.graph_def.node.add()
+        proto = self._new_proto()
         proto.CopyFrom(template)
         proto.name = name
         if device:
             proto.device = device
-        node = Node(name, template.op, proto, len(graph.nodes))
-        for slot, value in enumerate(inputs):
-            value.node.uses.append((node, slot))
-        node.inputs.extend(inputs)
-        node.controls.extend(controls)
-        graph.index_node(node)
-        self._dirty[node] = None
+        node = Node(name, template.op, proto, len(nodes))
+        if inputs:
+            node.inputs = data = list(inputs)
+            slot = 0
+            texts = []
+            for source, port in data:
+                source.uses.append((node, slot))
+                texts.append(f"{source.name}:{port}" if port else source.name)
+                slot += 1
+            proto.input.extend(texts)
+        if controls:
+            node.controls = list(controls)
+            proto.input.extend(["^" + control.name for control in controls])
+        nodes[name] = node
+        self._unindexed.append(node)
         self._current.inserted.append(name)
         return node
 
     def clone(self, node: Node, name: str, inputs: Sequence[Value]) -> Node:
         """Appends a copy of a node with every attribute, its device and its control inputs, but other data inputs."""
-        return self.add(node.proto, name, inputs, controls=node.controls)
+        template = NodeDef()
+        template.CopyFrom(node.proto)
+        template.ClearField("input")
+        return self.add(template, name, inputs, controls=node.controls)
 
     def redirect(self, edges: Iterable[tuple[Node, int]], new: Value) -> None:
         """Makes each (consumer, slot) read `new`."""
@@ -156,14 +171,13 @@ class Editor:
         self._dirty[node] = None
         self._current.replaced.append(name)
 
-    def commit(self) -> list[Node]:
-        """Writes the inputs of all touched nodes into their NodeDefs; returns those nodes."""
+    def commit(self) -> None:
+        """Writes the inputs of all rewired nodes into their NodeDefs, and enters new nodes in the op-type index."""
         for node in self._dirty:
             field = node.proto.input
             del field[:]
-            field.extend([v.node.name if v.port == 0 else f"{v.node.name}:{v.port}" for v in node.inputs])
-            if node.controls:
-                field.extend(["^" + control.name for control in node.controls])
-        touched = list(self._dirty)
+            field.extend([f"{source.name}:{port}" if port else source.name for source, port in node.inputs])
+            field.extend(["^" + control.name for control in node.controls])
         self._dirty.clear()
-        return touched
+        self.graph.index(self._unindexed)
+        self._unindexed.clear()

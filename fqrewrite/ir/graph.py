@@ -125,10 +125,10 @@ class Graph:
         """The op types that occur."""
         return [op for op, nodes in self._by_op.items() if nodes]
 
-    def index_node(self, node: Node) -> None:
-        """Enters a new node (for the editor)."""
-        self.nodes[node.name] = node
-        self._by_op.setdefault(node.op, []).append(node)
+    def index(self, nodes: Iterable[Node]) -> None:
+        """Enters new nodes in the op-type index (for the editor)."""
+        for node in nodes:
+            self._by_op.setdefault(node.op, []).append(node)
 
     def reindex_op(self, node: Node, old_op: str) -> None:
         """Moves a node to its new op type in the index (for the editor)."""
@@ -156,15 +156,16 @@ class Graph:
         for node, inputs in texts:
             data = node.inputs
             for text in inputs:
-                if text[:1] == "^":
+                source = nodes.get(text)
+                if source is not None:
+                    port = 0
+                elif text[:1] == "^":
                     source = nodes.get(text[1:])
                     if source is None:
                         raise _dangling(node, text)
                     node.controls.append(source)
                     continue
-                source = nodes.get(text)
-                port = 0
-                if source is None:
+                else:
                     name, port = split_tensor(text)
                     source = nodes.get(name)
                     if source is None:

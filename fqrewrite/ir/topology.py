@@ -22,9 +22,9 @@ def topological_order(graph: Graph) -> list[Node]:
     Raises:
         GraphError: `graph-cycle`, naming nodes on one cycle.
     """
-    waiting: dict[Node, int] = {}
+    waiting = [0] * len(graph)
     followers: dict[Node, list[Node]] = {}
-    ready: list[Node] = []
+    order: list[Node] = []
     for node in graph:
         count = len(node.inputs)
         for control in node.controls:
@@ -33,26 +33,25 @@ def topological_order(graph: Graph) -> list[Node]:
         if node.op in _MERGE:
             count -= sum(value.node.op in _BACK_EDGE_OPS for value in node.inputs)
         if count:
-            waiting[node] = count
+            waiting[node.index] = count
         else:
-            ready.append(node)
-    order = ready
+            order.append(node)
     for node in order:
         back = node.op in _BACK_EDGE_OPS
         for consumer, _ in node.uses:
             if back and consumer.op in _MERGE:
                 continue
-            left = waiting[consumer] - 1
-            waiting[consumer] = left
-            if not left:
+            index = consumer.index
+            waiting[index] -= 1
+            if not waiting[index]:
                 order.append(consumer)
         for consumer in followers.get(node, ()):
-            left = waiting[consumer] - 1
-            waiting[consumer] = left
-            if not left:
+            index = consumer.index
+            waiting[index] -= 1
+            if not waiting[index]:
                 order.append(consumer)
     if len(order) != len(graph):
-        cycle = _one_cycle([node for node, left in waiting.items() if left])
+        cycle = _one_cycle([node for node in graph if waiting[node.index]])
         raise GraphError("graph-cycle", "nodes depend on each other: " + " -> ".join(cycle), where=cycle[0])
     return order
 

@@ -20,6 +20,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import EncodeError
+
 from fqrewrite.errors import ConfigError, InputError
 from fqrewrite.model import kinds
 from fqrewrite.model.atomic import write_atomic
@@ -38,6 +40,7 @@ class Model:
     Attributes:
         path: the file it was read from.
         kind: "graph_def" or "meta_graph".
+        source_kind: what `kind` was when the file was read.
         text: whether the file is in protobuf's text format.
         raw: the file's bytes.
         sha256: hex digest of `raw`.
@@ -47,11 +50,12 @@ class Model:
             `raw` again, byte for byte.
     """
 
-    __slots__ = ("edited", "kind", "message", "path", "raw", "sha256", "text")
+    __slots__ = ("edited", "kind", "message", "path", "raw", "sha256", "source_kind", "text")
 
     def __init__(self, path: Path, kind: Kind, text: bool, raw: bytes, message: Any) -> None:
         self.path = path
         self.kind: Kind = kind
+        self.source_kind: Kind = kind
         self.text = text
         self.raw = raw
         self.sha256 = hashlib.sha256(raw).hexdigest()
@@ -120,10 +124,14 @@ def to_bytes(model: Model, kind: Kind, text: bool) -> bytes:
         message, _ = _wrap(model.graph_def)
     where = str(model.path)
     if not text:
-        size = message.ByteSize()
-        if size > MOST_BYTES:
-            raise _too_large(where, size)
-        return bytes(message.SerializeToString(deterministic=True))
+        # Not ByteSize() first: in protobuf's C implementation it serialises everything to find out.
+        try:
+            data: bytes = message.SerializeToString(deterministic=True)
+        except EncodeError:
+            raise _too_large(where, message.ByteSize()) from None
+        if len(data) > MOST_BYTES:
+            raise _too_large(where, len(data))
+        return data
     if kinds.has_unknown_fields(message):
         raise InputError(
             "unknown-fields-in-text",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from fqrewrite import __version__
 from fqrewrite.config.records import Config
 from fqrewrite.config.settings import LayerSettings, Settings
@@ -75,7 +77,7 @@ class _Planner:
         return Plan(
             tool_version=__version__,
             source_sha256=source_sha256,
-            preset=self.config.preset,
+            config=msgspec.to_builtins(self.config),
             outputs=tuple(str(value) for value in analysis.outputs),
             resource_variables=bool(analysis.graph.by_op("VarHandleOp")) or not analysis.graph.by_op("VariableV2", "Variable"),
             folds=tuple(ledger.folds),

@@ -8,7 +8,7 @@ Tensors are written as TensorFlow does, ``node:port``; an edge as ``consumer:inS
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -200,6 +200,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         schema_version: of this format.
         tool_version: of the fqrewrite that made it.
         source_sha256: of the input file's bytes; applying the plan to another file is refused.
+        config: the configuration as resolved.
         outputs: the tensors that are the point of the graph, ``node:port``.
         folds, quantizers, left_out, notes: what is done, and what is not.
         layers: number of quantizable layers seen.
@@ -208,7 +209,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
     tool_version: str
     source_sha256: str
-    preset: str
+    config: dict[str, Any]
     outputs: tuple[str, ...]
     resource_variables: bool
     folds: tuple[FoldItem, ...] = ()

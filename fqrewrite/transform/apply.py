@@ -75,7 +75,8 @@ def apply_plan(plan: Plan, graph: Graph, mode: Mode, public: frozenset[str] = fr
         editor.begin(item.id)
         quantize(item, value, edges, emitter, mode, _variable_device(item, graph))
     _mark(editor, plan, mode)
-    verify(graph, editor.commit(), public)
+    editor.commit()
+    verify(graph, public)
     return Applied(editor.log, tuple(emitter.variables))
 
 

@@ -95,12 +95,8 @@ class Emitter:
             template, assign, read = templates.ref_variable(shape, dtype)
             node = editor.add(template, name, device=device)
             read_name = f"{name}/read"
-        colocated = b"loc:@" + name.encode()
         initializer = editor.add(assign, f"{name}/Assign", (node.value(), initial), device=device)
         reading = editor.add(read, read_name, (node.value(),), device=device)
-        if not self.resource:
-            for member in (node, initializer, reading):
-                member.proto.attr["_class"].list.s.append(colocated)
         found = Variable(node, reading.value(), initial, initializer)
         self.variables.append(found)
         return found

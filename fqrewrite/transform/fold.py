@@ -144,8 +144,10 @@ class _Fold:
         return mean, variance
 
     def _unbiased(self, variance: Value, y: Value, mean: Value) -> Value:
-        """v_b * n / (n - 1), n the number of elements in a channel: what the fused op feeds the moving average."""
-        one = self.emitter.constant(1.0, self.device)
+        """v_b * n / (n - 1), n the number of elements in a channel: what the fused op feeds the moving average.
+
+        With e = n * C elements in all this is v_b * e / max(e - C, C), which for n = 1 is v_b, as the fused op has it.
+        """
         elements = self._add(templates.SIZE, self._inner("elements"), y)
         elements = self._add(templates.TO_FLOAT, self._inner("elements_float"), elements)
         if self.item.channels is not None:
@@ -153,10 +155,9 @@ class _Fold:
         else:
             channels = self._add(templates.SIZE, self._inner("channels"), mean)
             channels = self._add(templates.TO_FLOAT, self._inner("channels_float"), channels)
-        n = self._add(templates.DIV, self._inner("n"), elements, channels)
-        less = self._add(templates.SUB, self._inner("n_less_one"), n, one)
-        less = self._add(templates.MAXIMUM, self._inner("at_least_one"), less, one)
-        bessel = self._add(templates.DIV, self._inner("bessel"), n, less)
+        others = self._add(templates.SUB, self._inner("other_elements"), elements, channels)
+        others = self._add(templates.MAXIMUM, self._inner("at_least_channels"), others, channels)
+        bessel = self._add(templates.DIV, self._inner("bessel"), elements, others)
         return self._add(templates.MUL, self._inner("unbiased_variance"), variance, bessel)
 
     def _rsqrt(self, variance: Value, kind: str) -> Value:
@@ -269,7 +270,7 @@ class _Fold:
         return (shape is not None and len(shape) > 1) or get_bool(value.node.proto, "keep_dims", False)
 
     def _add(self, template: object, name: str, *inputs: Value) -> Value:
-        return self.emitter.add(template, name, *inputs, device=self.device)
+        return Value(self.emitter.editor.add(template, name, inputs, device=self.device), 0)
 
     def _outer(self, name: str) -> str:
         return f"{self.prefix}{name}{self.item.suffix}"

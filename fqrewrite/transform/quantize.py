@@ -46,6 +46,7 @@ class _Quantizer:
     def __init__(self, item: QuantizerItem, emitter: Emitter, mode: Mode, device: str, variable_device: str) -> None:
         self.item = item
         self.emitter = emitter
+        self.editor = emitter.editor
         self.mode = mode
         self.device = device
         self.variable_device = variable_device
@@ -144,7 +145,7 @@ class _Quantizer:
         return self._add(templates.RESHAPE, name, x, self.emitter.int_vector(shape, self.device))
 
     def _add(self, template: object, name: str, *inputs: Value) -> Value:
-        return self.emitter.add(template, self._name(name), *inputs, device=self.device)
+        return Value(self.editor.add(template, f"{self.item.scope}/{name}", inputs, device=self.device), 0)
 
     def _name(self, name: str) -> str:
         return f"{self.item.scope}/{name}"

@@ -1,0 +1,5 @@
+"""`python -m fqrewrite`."""
+
+from fqrewrite.cli import main
+
+main()

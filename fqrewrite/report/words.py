@@ -1,0 +1,93 @@
+"""The report in words: phrases that several renderings share."""
+
+from __future__ import annotations
+
+from fqrewrite.report.records import FakeQuant, Fold, Range, Report
+
+
+def is_dry(report: Report) -> bool:
+    """Whether nothing was changed: `fqrewrite plan`, or a rewrite given up because it would be empty."""
+    return report.summary.nodes_inserted is None
+
+
+def run(report: Report) -> str:
+    """What was run: ``train``, ``plan, nothing is changed``; for a heading before the paths."""
+    mode = report.mode or "plan"
+    return f"{mode}, nothing is changed" if is_dry(report) else mode
+
+
+def title(report: Report) -> str:
+    """One line: the tool, what was run, and on what."""
+    target = "" if report.output is None or is_dry(report) else f" -> {report.output}"
+    return f"fqrewrite {report.tool_version} ({run(report)}): {report.input.path}{target}"
+
+
+def count(number: int, thing: str) -> str:
+    """``1 layer``, ``2 layers``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def by_name(counts: dict[str, int]) -> str:
+    """``weights 3, bypass input 2``."""
+    return ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in counts.items())
+
+
+def left_out_kinds(report: Report) -> str:
+    """``1 layer, 2 batch norms``; "nothing" when nothing is left out."""
+    counts = report.summary.left_out_kinds
+    return ", ".join(count(number, kind.replace("_", " ")) for kind, number in counts.items()) or "nothing"
+
+
+def summary_lines(report: Report) -> list[tuple[str, str]]:
+    """The summary as pairs of label and text."""
+    summary = report.summary
+    quantizers = sum(summary.fake_quants.values())
+    lines = [("layers quantized", f"{summary.layers_quantized} of {summary.layers}")]
+    lines += [("fake quantizers", str(quantizers) + _brackets(by_name(summary.fake_quants)))]
+    lines += [("batch norms", f"{summary.folds} folded")]
+    if summary.nodes_inserted is not None and summary.variables_created is not None:
+        nodes, variables = count(summary.nodes_inserted, "node"), count(summary.variables_created, "variable")
+        lines += [("graph", f"{nodes} inserted, {variables} created")]
+    lines += [("left out", left_out_kinds(report) + _brackets(by_name(summary.left_out_codes)))]
+    return lines
+
+
+def short_scheme(quantizer: FakeQuant) -> str:
+    """``8 bits, symmetric, per channel``; what is not said is the opposite."""
+    symmetric = ", symmetric" if quantizer.symmetric else ""
+    per_channel = ", per channel" if quantizer.granularity == "per_channel" else ""
+    return f"{quantizer.bits} bits{symmetric}{per_channel}"
+
+
+def scheme(quantizer: FakeQuant) -> str:
+    """`short_scheme`, and whether the range is narrow."""
+    return short_scheme(quantizer) + (", narrow range" if quantizer.narrow_range else "")
+
+
+def range_source(source: Range) -> str:
+    """``last value``, ``moving average (0.999)``, ``constant [-1.5, 1.5]`` or ``constant, 32 channels``."""
+    if source.minimum is not None and source.maximum is not None:
+        if len(source.minimum) > 1:
+            return f"constant, {len(source.minimum)} channels"
+        return f"constant [{source.minimum[0]:g}, {source.maximum[0]:g}]"
+    return "last value" if source.decay is None else f"moving average ({source.decay:g})"
+
+
+def decided_by(quantizer: FakeQuant) -> str:
+    """The rule, and the config rule that shaped it."""
+    return quantizer.rule + _brackets(quantizer.because or "")
+
+
+def fold_kind(fold: Fold) -> str:
+    """``fused, batch statistics, frozen from step 100``."""
+    frozen = "" if fold.freeze_delay is None else f", frozen from step {fold.freeze_delay}"
+    return f"{fold.form}, {fold.statistics} statistics{frozen}"
+
+
+def sentence(text: str) -> str:
+    """With a full stop."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _brackets(text: str) -> str:
+    return f" ({text})" if text else ""

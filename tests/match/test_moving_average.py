@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from fqrewrite.ir.graph import Graph
+from fqrewrite.ir.text import parse
+from fqrewrite.match.moving_average import find_moving_average
+
+REF = "x = Placeholder\nv = VariableV2 {shape: [4]}\nv/read = Identity(v)\n"
+RESOURCE = "x = Placeholder\nv = VarHandleOp {shape: [4]}\nv/read = ReadVariableOp(v)\n"
+OTHER = "u = VariableV2 {shape: [4]}\nu/read = Identity(u)\n"
+RATE = "rate = Const {value: 0.01}\ndecay = Const {value: 0.99}\n"
+
+
+def _subtract(assign: str = "AssignSub", *, statistic: str = "x") -> str:
+    return f"""
+        difference = Sub(v/read, {statistic})
+        amount = Mul(difference, rate)
+        update = {assign}(v, amount)
+    """
+
+
+def _weighted(assign: str = "Assign", *, add: str = "Add(old, new)", old: str = "Mul(v/read, decay)") -> str:
+    return f"old = {old}\nnew = Mul(x, rate)\nnext = {add}\nupdate = {assign}(v, next)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "absolute"),
+    [
+        (REF + _subtract(), False),
+        (RESOURCE + _subtract("AssignSubVariableOp"), False),
+        (REF + _subtract().replace("(difference, rate)", "(rate, difference)"), False),
+        (REF + "s = Squeeze(x)\n" + _subtract(statistic="s"), False),
+        (REF + "c = Cast(x)\ni = Identity(c)\nr = StopGradient(i)\n" + _subtract(statistic="r"), False),
+        (REF + _weighted(), True),
+        (REF + _weighted(add="AddV2(new, old)"), True),
+        (REF + _weighted(old="Mul(decay, v/read)"), True),
+        (RESOURCE + _weighted("AssignVariableOp"), True),
+    ],
+)
+def test_known_forms(text: str, absolute: bool) -> None:
+    update = find_moving_average(Graph(parse(text + RATE)).value("x"))
+    assert update is not None
+    assert (str(update.read), update.assign.name, update.absolute) == ("v/read:0", "update", absolute)
+
+
+def test_the_read_that_the_update_uses_is_meant() -> None:
+    text = REF + "v/own = Identity(v)\n" + _subtract().replace("Sub(v/read", "Sub(v/own") + RATE
+    update = find_moving_average(Graph(parse(text)).value("x"))
+    assert update is not None
+    assert str(update.read) == "v/own:0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        REF,
+        REF + _subtract().replace("Sub(v/read, x)", "Sub(x, v/read)"),  # the wrong way round
+        REF + OTHER + _subtract().replace("AssignSub(v,", "AssignSub(u,"),  # updates another variable
+        REF + OTHER + _weighted().replace("Assign(v,", "Assign(u,"),
+        REF + _subtract("Assign"),  # sets the variable to the amount
+        REF + _subtract("AssignAdd"),
+        REF + _weighted("AssignSub"),
+        REF + "y = Neg(x)\n" + _subtract(statistic="y"),
+        REF + _weighted(old="Mul(rate, decay)"),
+        REF + "difference = Sub(rate, x)\namount = Mul(difference, rate)\nupdate = AssignSub(v, amount)\n",
+    ],
+)
+def test_other_forms(text: str) -> None:
+    assert find_moving_average(Graph(parse(text + RATE)).value("x")) is None
+
+
+def test_each_output_of_a_node_has_its_own() -> None:
+    graph = Graph(parse(REF + "bn = Split(x, x)\n" + _subtract(statistic="bn:1") + RATE))
+    assert find_moving_average(graph.value("bn:1")) is not None
+    assert find_moving_average(graph.value("bn:2")) is None

@@ -1,0 +1,146 @@
+"""A small real graph, planned and rewritten: the report agrees with the graph that came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pytest
+from google.protobuf import text_format
+
+from fqrewrite.config.records import Config, Rule, WeightOverrides
+from fqrewrite.config.selectors import Selector
+from fqrewrite.model.container import Model, load
+from fqrewrite.proto import GraphDef
+from fqrewrite.report.build import build_report
+from fqrewrite.report.records import Report
+from fqrewrite.report.render import render, to_json
+from fqrewrite.rewrite import plan_model, rewrite_model
+
+FLOAT = 'attr { key: "T" value { type: DT_FLOAT } }'
+DTYPE = 'attr { key: "dtype" value { type: DT_FLOAT } }'
+
+
+def parameter(name: str, *dims: int) -> str:
+    shape = " ".join(f"dim {{ size: {dim} }}" for dim in dims)
+    return f"""
+    node {{ name: "{name}" op: "VariableV2" {DTYPE} attr {{ key: "shape" value {{ shape {{ {shape} }} }} }} }}
+    node {{ name: "{name}/read" op: "Identity" input: "{name}" {FLOAT} }}"""
+
+
+def operation(name: str, op: str, *inputs: str, attributes: str = "") -> str:
+    edges = " ".join(f'input: "{edge}"' for edge in inputs)
+    return f'node {{ name: "{name}" op: "{op}" {edges} {FLOAT} {attributes} }}\n'
+
+
+STRIDES = """
+  attr { key: "strides" value { list { i: 1 i: 1 i: 1 i: 1 } } }
+  attr { key: "padding" value { s: "SAME" } }
+  attr { key: "data_format" value { s: "NHWC" } }"""
+INFERENCE = 'attr { key: "is_training" value { b: false } } attr { key: "epsilon" value { f: 0.001 } }'
+GRAPH = "".join(
+    [
+        f'node {{ name: "x" op: "Placeholder" {DTYPE} }}',
+        parameter("a/w", 3, 3, 3, 8),
+        parameter("a/b", 8),
+        operation("a/Conv2D", "Conv2D", "x", "a/w/read", attributes=STRIDES),
+        operation("a/BiasAdd", "BiasAdd", "a/Conv2D", "a/b/read"),
+        operation("a/Relu6", "Relu6", "a/BiasAdd"),
+        parameter("b/w", 1, 1, 8, 4),
+        *(parameter(f"b/{name}", 4) for name in ("gamma", "beta", "mean", "variance")),
+        operation("b/Conv2D", "Conv2D", "a/Relu6", "b/w/read", attributes=STRIDES),
+        operation(
+            "b/bn",
+            "FusedBatchNorm",
+            "b/Conv2D",
+            *(f"b/{name}/read" for name in ("gamma", "beta", "mean", "variance")),
+            attributes=INFERENCE,
+        ),
+        operation("b/Relu6", "Relu6", "b/bn"),
+        parameter("c/w", 2, 2, 4, 4),
+        operation("c/deconv", "Conv2DBackpropInput", "sizes", "c/w/read", "b/Relu6", attributes=STRIDES),
+        'node { name: "sizes" op: "Const" attr { key: "dtype" value { type: DT_INT32 } } attr { key: "value" value '
+        "{ tensor { dtype: DT_INT32 tensor_shape { dim { size: 4 } } int_val: [1, 8, 8, 4] } } } }",
+        operation("out", "Identity", "c/deconv"),
+    ]
+)
+CONFIG = Config(
+    quant_delay=2,
+    rules=(Rule(selector=Selector(name="a/**"), weights=WeightOverrides(bits=4), origin="c.yaml:3"),),
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "model.pb"
+    path.write_bytes(text_format.Parse(GRAPH, GraphDef()).SerializeToString(deterministic=True))
+    return path
+
+
+def run(path: Path, mode: Literal["train", "eval"] | None) -> tuple[Report, Model]:
+    model = load(path)
+    plan, graph = plan_model(model, CONFIG)
+    rewritten = None if mode is None else rewrite_model(model, plan, graph, mode, "graph_def")
+    output = None if mode is None else "out.pb"
+    report = build_report(
+        model_path="model.pb", model_kind=model.kind, plan=plan, mode=mode, rewritten=rewritten, output=output
+    )
+    return report, model
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_the_report_agrees_with_the_graph(path: Path, mode: Literal["train", "eval"]) -> None:
+    before = {node.name for node in load(path).graph_def.node}
+    report, model = run(path, mode)
+    nodes: dict[str, Any] = {node.name: node for node in model.graph_def.node}
+
+    quantizers = {node.name for node in nodes.values() if node.op.startswith("FakeQuant")}
+    assert {item.node for item in report.inserted} == quantizers
+    variables = {name for name in nodes.keys() - before if nodes[name].op == "VariableV2"}
+    told = [name for item in report.inserted for name in (*item.variables, *item.averages)]
+    assert set(told) | ({"fake_quantization_step"} if mode == "train" else set()) == variables
+    assert len(told) == len(set(told))
+    for item in report.inserted:
+        node = nodes[item.node]
+        assert node.op == item.op
+        assert node.input[0] == item.quantized.removesuffix(":0")
+        assert node.attr["num_bits"].i == item.bits
+        assert node.attr["narrow_range"].b == item.narrow_range
+        assert item.rewired
+        for edge in item.rewired:
+            consumer, _, slot = edge.rpartition(":in")
+            assert nodes[consumer].input[int(slot)].startswith(item.node.rpartition("/")[0])
+    assert report.summary.nodes_inserted == len(nodes.keys() - before)
+    assert report.summary.variables_created == len(variables)
+
+
+def test_what_is_said_about_each_layer(path: Path) -> None:
+    report, _ = run(path, "train")
+    first, last = report.inserted[0], report.inserted[2]
+    assert (first.layer, first.bits, first.because, first.delay) == ("a/Conv2D", 4, "c.yaml:3", 2)
+    assert (first.tensor, first.quantized) == ("a/w/read:0", "a/w/read:0")
+    assert (last.layer, last.bits, last.because) == ("b/Conv2D", 8, None)
+    assert (last.tensor, last.quantized) == ("b/w/read:0", "b/mul_fold:0")
+    (fold,) = report.folds
+    assert (fold.layer, fold.batch_norm, fold.statistics) == ("b/Conv2D", "b/bn", "moving")
+    assert fold.inserted is not None and "b/Conv2D_Fold" in fold.inserted
+    (deconv,) = report.left_out
+    assert (deconv.name, deconv.code) == ("c/deconv", "layer-not-quantizable")
+    assert (report.summary.layers, report.summary.layers_quantized) == (3, 2)
+
+
+def test_the_dry_run_announces_the_same_quantizers(path: Path) -> None:
+    dry, model = run(path, None)
+    done, _ = run(path, "train")
+    assert [item.node for item in dry.inserted] == [item.node for item in done.inserted]
+    assert [item.quantized for item in dry.inserted] == [item.quantized for item in done.inserted]
+    assert model.graph_def.SerializeToString(deterministic=True) == path.read_bytes()
+
+
+def test_the_same_run_gives_the_same_bytes(path: Path) -> None:
+    one, other = run(path, "train")[0], run(path, "train")[0]
+    assert to_json(one) == to_json(other)
+    assert render(one, "md") == render(other, "md")
+    assert str(path) not in render(one, "json")
+    assert msgspec.json.decode(to_json(one), type=Report) == one
