@@ -7,14 +7,13 @@ from typing import Any
 import msgspec
 
 from fqrewrite.config.records import Config
-from fqrewrite.ir.graph import Graph, split_tensor
+from fqrewrite.ir.block import BlockVariable
+from fqrewrite.ir.graph import Graph
 from fqrewrite.model.collections import add_variable, variable_def
 from fqrewrite.model.container import Kind, Model, convert_to_meta_graph
-from fqrewrite.model.public_names import public_references
 from fqrewrite.plan.build import build_plan
 from fqrewrite.plan.items import Note, Plan
 from fqrewrite.transform.apply import Applied, apply_plan
-from fqrewrite.transform.emitter import Variable
 from fqrewrite.transform.quantize import Mode
 
 # Collections that projects use for the tensors that a model is built for.
@@ -73,8 +72,7 @@ def rewrite_model(
     Raises:
         Refusal, GraphError: see `transform.apply.apply_plan`.
     """
-    public = _public_nodes(model) & graph.nodes.keys()
-    applied = apply_plan(plan, graph, mode, public)
+    applied = apply_plan(plan, graph, mode)
     more: list[Note] = []
     if applied.variables:
         model.edited = True
@@ -93,13 +91,13 @@ def rewrite_model(
     return Rewritten(applied, (*notes, *more))
 
 
-def _variable_def(variable: Variable) -> bytes:
+def _variable_def(variable: BlockVariable) -> bytes:
     return variable_def(
-        variable=variable.node.name,
-        initializer=variable.assign.name,
-        initial_value=str(variable.initial),
-        snapshot=str(variable.read),
-        is_resource=variable.node.op == "VarHandleOp",
+        variable=variable.node,
+        initializer=variable.assign,
+        initial_value=f"{variable.initial}:0",
+        snapshot=f"{variable.read}:0",
+        is_resource=variable.is_resource,
         trainable=False,
     )
 
@@ -135,7 +133,3 @@ def _declared_outputs(model: Model) -> tuple[str, ...]:
         ]
     return tuple(dict.fromkeys(names))
 
-
-def _public_nodes(model: Model) -> frozenset[str]:
-    """Nodes that signatures, collections and savers name."""
-    return frozenset(split_tensor(name)[0] for name in public_references(model))

@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numeric import tf, tf1
+from numeric import tf1
 
 Kind = Literal[
-    "conv", "conv_dilated", "conv_explicit_padding", "depthwise", "matmul", "matmul_transposed", "atrous", "conv_nchw"
+    "conv",
+    "conv_dilated",
+    "conv_explicit_padding",
+    "depthwise",
+    "matmul",
+    "matmul_transposed",
+    "atrous",
+    "conv_nchw",
 ]
 KINDS: tuple[Kind, ...] = (
     "conv",
@@ -24,7 +31,7 @@ EPSILON = 1e-3
 
 
 class Net(NamedTuple):
-    """A serialized MetaGraphDef with input ``input:0``, output ``output:0`` and ``loss:0``, and its update ops.
+    """A serialized MetaGraphDef: ``input:0`` to ``output:0`` and ``loss:0``, and its update ops.
 
     Attributes:
         differentiable: whether the CPU has the kernels for its gradients; not those of dilated convolutions.
@@ -43,12 +50,20 @@ class Net(NamedTuple):
     def feeds(self, steps: int) -> list[dict[str, Any]]:
         """The same random batches whenever it is called."""
         random = np.random.RandomState(1)
-        return [{"input:0": random.normal(0.3, 1.0, self.input_shape).astype(np.float32)} for _ in range(steps)]
+        return [
+            {"input:0": random.normal(0.3, 1.0, self.input_shape).astype(np.float32)} for _ in range(steps)
+        ]
 
 
-def variable(name: str, shape: tuple[int, ...], resource: bool, *, trainable: bool = True, value: float = 0.1) -> Any:
+def variable(
+    name: str, shape: tuple[int, ...], resource: bool, *, trainable: bool = True, value: float = 0.1
+) -> Any:
     """A variable and nothing but the variable: its reading is made where it is used."""
-    start = tf1.constant_initializer(value) if not trainable or len(shape) < 2 else tf1.glorot_uniform_initializer(seed=3)
+    start = (
+        tf1.constant_initializer(value)
+        if not trainable or len(shape) < 2
+        else tf1.glorot_uniform_initializer(seed=3)
+    )
     return tf1.get_variable(name, shape, initializer=start, trainable=trainable, use_resource=resource)
 
 
@@ -58,7 +73,9 @@ def layer(kind: Kind, x: Any, channels: int, resource: bool) -> Any:
     inputs = int(x.shape[last])
     if kind == "depthwise":
         weights = variable("weights", (3, 3, inputs, 2), resource)
-        return tf1.nn.depthwise_conv2d_native(x, weights, strides=[1, 2, 2, 1], padding="SAME", name="depthwise")
+        return tf1.nn.depthwise_conv2d_native(
+            x, weights, strides=[1, 2, 2, 1], padding="SAME", name="depthwise"
+        )
     if kind == "matmul":
         return tf1.matmul(x, variable("weights", (inputs, channels), resource), name="MatMul")
     if kind == "matmul_transposed":
@@ -131,13 +148,13 @@ def one_layer(
     activation: Literal["relu", "none"] = "relu",
     force_updates: bool = False,
 ) -> Net:
-    """input -> layer [-> bias] [-> batch norm] [-> relu] -> output, all in the scope ``net/layer``; loss is a mean square."""
+    """input -> layer [-> bias] [-> batch norm] [-> relu] -> output, in the scope ``net/layer``."""
     data_format = "NCHW" if kind == "conv_nchw" else "NHWC"
     shape = (6, 5) if kind.startswith("matmul") else (2, 3, 8, 8) if kind == "conv_nchw" else (2, 8, 8, 3)
-    graph = tf.Graph()
+    graph = tf1.Graph()
     with graph.as_default():
         tf1.set_random_seed(1)
-        x = tf1.placeholder(tf.float32, shape, name="input")
+        x = tf1.placeholder(tf1.float32, shape, name="input")
         with tf1.variable_scope("net"), tf1.variable_scope("layer"):
             y = layer(kind, x, 4, resource)
             if bias:
@@ -162,12 +179,12 @@ def one_layer(
 
 
 def two_layers(*, resource: bool, training: bool = True) -> Net:
-    """input -> conv, fused batch norm, relu -> depthwise, unfused batch norm, relu -> mean -> matmul, bias -> output."""
+    """conv, fused batch norm, relu; depthwise, unfused batch norm, relu; mean; matmul, bias."""
     shape = (4, 8, 8, 3)
-    graph = tf.Graph()
+    graph = tf1.Graph()
     with graph.as_default():
         tf1.set_random_seed(1)
-        y = tf1.placeholder(tf.float32, shape, name="input")
+        y = tf1.placeholder(tf1.float32, shape, name="input")
         for scope, kind, fused in (("conv", "conv", True), ("dw", "depthwise", False)):
             with tf1.variable_scope(scope):
                 y = layer("conv" if kind == "conv" else "depthwise", y, 4, resource)

@@ -1,7 +1,7 @@
 """Runs graphs in TensorFlow, for tests that compare numbers.
 
-Everything is deterministic: one thread, no graph optimiser, no oneDNN (whose kernels crash on some float graphs and shift
-numbers on others). Import this module before TensorFlow.
+Everything is deterministic: one thread, no graph optimiser, no oneDNN (its kernels crash on some graphs and
+shift numbers on others). Import this module, not TensorFlow: it has to set the environment first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Step(NamedTuple):
     Attributes:
         values: fetched tensors by name.
         variables: all variables after the run, by name.
-        gradients: d loss / d trainable variable at the start of the run, by the variable's name; empty unless asked for.
+        gradients: d loss / d trainable variable before the first step, by the variable's name; else empty.
     """
 
     values: Arrays
@@ -72,7 +72,7 @@ def quantizers_out(meta: Any) -> Any:
 
 
 def channels_last(meta: Any) -> Any:
-    """A copy whose NCHW ops run as NHWC between two transposes: the CPU has no kernels for NCHW convolutions."""
+    """A copy whose NCHW ops run as NHWC between transposes: the CPU has no kernels for NCHW convolutions."""
     copy = tf1.MetaGraphDef.FromString(meta.SerializeToString())
     added = []
 
@@ -138,9 +138,10 @@ def run(
         fetches: names of the tensors that are returned.
         updates: names of ops that are run along in each step.
         values: values of variables by name; those without one get a `stand_in`.
-        only: the names of the variables that get a stand-in; the others keep what their initializers give. None: all
-            that are float32.
-        loss: name of a scalar; with it the gradients of all trainable variables are returned too.
+        only: the names of the variables that get a stand-in; the others keep what their initializers give.
+            None: all that are float32.
+        loss: name of a scalar; with it the gradients of all trainable variables are returned too, from a run
+            of their own before the first step.
     """
     graph = tf.Graph()
     with graph.as_default():
@@ -150,7 +151,8 @@ def run(
         gradients = {}
         if loss is not None:
             found = tf1.gradients(graph.get_tensor_by_name(loss), list(trainable.values()))
-            gradients = {n: tf.convert_to_tensor(g) for n, g in zip(trainable, found, strict=True) if g is not None}
+            reached = [(n, g) for n, g in zip(trainable, found, strict=True) if g is not None]
+            gradients = {name: tf.convert_to_tensor(gradient) for name, gradient in reached}
         with tf1.Session(graph=graph, config=session_config()) as session:
             session.run(tf1.global_variables_initializer())
             for name, variable in variables.items():
@@ -158,7 +160,7 @@ def run(
                     variable.load(values[name], session)
                 elif (only is None or name in only) and variable.dtype.base_dtype == tf.float32:
                     variable.load(stand_in(variable.op.name, variable.shape.as_list()), session)
-            steps = []
+            steps: list[Step] = []
             for feed in feeds:
                 slopes = session.run(gradients, feed) if gradients and not steps else {}
                 got = session.run({"fetches": list(fetches), "updates": list(updates)}, feed)["fetches"]
@@ -186,7 +188,7 @@ def deviation(got: Any, want: Any, floor: float = 0.0) -> float:
 
 
 def worst_gradient(got: Mapping[str, Any], want: Mapping[str, Any]) -> float:
-    """Worst deviation of gradients, each by its own largest entry; noise far below the largest of all counts little.
+    """Worst deviation of gradients, each by its own largest entry; noise far below the largest counts less.
 
     Raises:
         AssertionError: a gradient is there in only one of the two.

@@ -21,7 +21,11 @@ class Rewrite(NamedTuple):
 
 
 def rewrite(
-    serialized: bytes, mode: Literal["train", "eval"], config: dict[str, Any] | None = None, *, suffix: str = ".meta"
+    serialized: bytes,
+    mode: Literal["train", "eval"],
+    config: dict[str, Any] | None = None,
+    *,
+    suffix: str = ".meta",
 ) -> Rewrite:
     """Rewrites a MetaGraphDef, or with suffix ".pb" a GraphDef, into a MetaGraphDef.
 

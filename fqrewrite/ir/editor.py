@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fqrewrite.errors import GraphError
+from fqrewrite.ir.block import Block
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.proto import NodeDef
 
@@ -57,6 +58,7 @@ class Editor:
         self._nodes = graph.nodes
         self._new_proto = graph.graph_def.node.add
         self._unindexed: list[Node] = []
+        self._sealed: set[Node] = set()
         self._dirty: dict[Node, None] = {}
         self._current = self.log.items[SHARED] = ItemEdits()
 
@@ -125,6 +127,42 @@ class Editor:
         self._current.inserted.append(name)
         return node
 
+    def insert(self, block: Block, scope: str, arguments: Sequence[Value]) -> list[Value]:
+        """Appends a whole block; returns what it exports.
+
+        To this graph each export is a node that reads all of the block's arguments; what is inside cannot be read or
+        rewired any more. (A `Graph` made of the GraphDef afterwards shows every node.)
+
+        Args:
+            block: what to insert.
+            scope: must be free.
+            arguments: the tensors that the block reads.
+
+        Raises:
+            GraphError: `duplicate-node-name`.
+        """
+        texts = [f"{source.name}:{port}" if port else source.name for source, port in arguments]
+        names, protos = block.insert(self.graph.graph_def, scope, texts)
+        nodes = self._nodes
+        if not nodes.keys().isdisjoint(names):
+            raise GraphError("duplicate-node-name", f"the scope {scope!r} is in use", where=scope)
+        exports: list[Value] = []
+        for proto in protos:
+            twin = nodes.get(proto.name)
+            if twin is not None:  # exported twice
+                exports.append(Value(twin, 0))
+                continue
+            node = Node(proto.name, proto.op, proto, len(nodes))
+            node.inputs = list(arguments)
+            for slot, (source, _) in enumerate(arguments):
+                source.uses.append((node, slot))
+            nodes[node.name] = node
+            self._sealed.add(node)
+            self._unindexed.append(node)
+            exports.append(Value(node, 0))
+        self._current.inserted.extend(names)
+        return exports
+
     def clone(self, node: Node, name: str, inputs: Sequence[Value]) -> Node:
         """Appends a copy of a node with every attribute, its device and its control inputs, but other data inputs."""
         template = NodeDef()
@@ -138,7 +176,13 @@ class Editor:
             self.set_input(node, slot, new)
 
     def set_input(self, node: Node, slot: int, new: Value) -> None:
-        """Makes one data input read `new`."""
+        """Makes one data input read `new`.
+
+        Raises:
+            GraphError: `broken-invariant` when the node stands for a block.
+        """
+        if node in self._sealed:
+            raise GraphError("broken-invariant", f"{node.name!r} stands for a block, whose inputs are sealed")
         old = node.inputs[slot]
         old.node.uses.remove((node, slot))
         node.inputs[slot] = new
@@ -158,6 +202,7 @@ class Editor:
 
         Control inputs and the device stay.
         """
+        self._index_new()
         for slot, value in enumerate(node.inputs):
             value.node.uses.remove((node, slot))
         name, device, old_op = node.name, node.proto.device, node.op
@@ -179,5 +224,8 @@ class Editor:
             field.extend([f"{source.name}:{port}" if port else source.name for source, port in node.inputs])
             field.extend(["^" + control.name for control in node.controls])
         self._dirty.clear()
+        self._index_new()
+
+    def _index_new(self) -> None:
         self.graph.index(self._unindexed)
         self._unindexed.clear()

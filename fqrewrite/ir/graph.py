@@ -136,7 +136,7 @@ class Graph:
         self._by_op.setdefault(node.op, []).append(node)
 
     def _build(self) -> None:
-        nodes, by_op = self.nodes, self._by_op
+        nodes, by_op, new_value = self.nodes, self._by_op, tuple.__new__
         texts: list[tuple[Node, list[str]]] = []
         for index, proto in enumerate(self.graph_def.node):
             name, op = proto.name, proto.op
@@ -175,7 +175,7 @@ class Graph:
                         "bad-input-syntax", f"data input {text!r} stands behind a control input", where=node.name
                     )
                 source.uses.append((node, len(data)))
-                data.append(Value(source, port))
+                data.append(new_value(Value, (source, port)))  # twice as fast as Value(...)
 
 
 def split_tensor(text: str) -> tuple[str, int]:

@@ -23,6 +23,7 @@ class Analysis:
         set_aside: layers that must be left alone, with why (filled by configuration and by fold rules).
         raw: values that are a layer's own output, or that output with only its shape changed.
         folded: values that will be the result of a batch-norm fold, and the layer they belong to.
+        results: the same by layer, the last one behind any Reshape.
         fold_outputs: the batch norms' own outputs among them.
         waiting: Identity nodes behind a fold with batch statistics; they are what forced moving-average updates leave.
         quantized: values that the plan quantizes already.
@@ -41,6 +42,7 @@ class Analysis:
         self.set_aside: set[Node] = set()
         self.raw: dict[Value, Layer] = {}
         self.folded: dict[Value, Layer] = {}
+        self.results: dict[Layer, list[Value]] = {}
         self.fold_outputs: set[Value] = set()
         self.waiting: dict[Value, Value] = {}
         self.quantized: set[Value] = set()
@@ -50,23 +52,23 @@ class Analysis:
     def add_fold(self, layer: Layer, output: Value, *, batch_statistics: bool) -> None:
         """Records that a batch norm will be folded into the layer, and `output` with it."""
         self.fold_outputs.add(output)
-        self.folded[output] = layer
+        results = self.results[layer] = [output]
         # A fused batch norm behind a MatMul works on [N, 1, 1, C]; the layer ends behind the Reshape that undoes that.
         if layer.kind == "matmul":
             uses = output.uses()
             if len(uses) == 1 and uses[0][0].op in ("Reshape", "Squeeze") and uses[0][1] == 0:
-                self.folded[uses[0][0].value()] = layer
-        if batch_statistics:
-            for value in [value for value, owner in self.folded.items() if owner is layer]:
+                results.append(uses[0][0].value())
+        for value in results:
+            self.folded[value] = layer
+            if batch_statistics:
                 for consumer in value.consumers():
                     if consumer.op == "Identity":
                         self.waiting[consumer.value()] = value
 
     def find_raw_outputs(self) -> None:
         """Fills `raw` for the layers that no fold and no decline has claimed."""
-        taken = set(self.folded.values())
         for node, layer in self.layers.items():
-            if layer in taken or node in self.set_aside:
+            if layer in self.results or node in self.set_aside:
                 continue
             value = node.value()
             self.raw[value] = layer

@@ -36,9 +36,6 @@ class FoldProposal(msgspec.Struct, frozen=True, kw_only=True):
     mean: Value | None
     variance: Value | None
     epsilon: float
-    inverse: Value | None = None
-    offset: Value | None = None
-    rsqrt: Value | None = None
     moving_mean: Update | None = None
     moving_variance: Update | None = None
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fqrewrite.ir.graph import Value
-from fqrewrite.proto.attrs import get_bool, get_ints
+from fqrewrite.proto.attrs import get_bool, get_ints, get_type
+from fqrewrite.proto.dtypes import DT_FLOAT, dtype_name
 from fqrewrite.proto.tensors import to_numpy
 
 if TYPE_CHECKING:
@@ -90,6 +91,28 @@ def _rsqrt(_: Any, operands: Sequence[Array]) -> Array:
     return result
 
 
+def _cast(proto: Any, operands: Sequence[Array]) -> Array:
+    return operands[0].astype(dtype_name(get_type(proto, "DstT", DT_FLOAT)))
+
+
+def _expand_dims(_: Any, operands: Sequence[Array]) -> Array:
+    import numpy as np
+
+    return np.expand_dims(operands[0], int(operands[1].ravel()[0]))
+
+
+def _concat(_: Any, operands: Sequence[Array]) -> Array:
+    import numpy as np
+
+    return np.concatenate(operands[:-1], axis=int(operands[-1]))
+
+
+def _sum(proto: Any, operands: Sequence[Array]) -> Array:
+    axes = tuple(int(axis) for axis in operands[1].ravel())
+    total: Array = operands[0].sum(axis=axes, keepdims=get_bool(proto, "keep_dims", False))
+    return total
+
+
 def _squeeze(proto: Any, operands: Sequence[Array]) -> Array:
     axes = get_ints(proto, "squeeze_dims", ())
     return operands[0].squeeze(axes or None)
@@ -119,5 +142,9 @@ _ACTIONS: dict[str, Callable[[Any, Sequence[Array]], Array]] = {
     "Reshape": lambda _, x: x[0].reshape(tuple(int(size) for size in x[1])),
     "Transpose": lambda _, x: x[0].transpose(tuple(int(axis) for axis in x[1])),
     "Squeeze": _squeeze,
+    "ExpandDims": _expand_dims,
+    "ConcatV2": _concat,
+    "Cast": _cast,
+    "Sum": _sum,
     "MatMul": _matmul,
 }

@@ -127,9 +127,6 @@ class FoldItem(msgspec.Struct, frozen=True, kw_only=True):
         mean, variance: the statistics the batch norm normalises with (its inputs or, with batch statistics of an
             unfused batch norm, the tensors that compute them); None when they come out of the fused op itself.
         epsilon: added to the variance.
-        inverse, offset: tensors of an unfused batch norm that already hold gamma/sqrt(variance+epsilon) and
-            beta - mean*gamma/sqrt(variance+epsilon).
-        rsqrt: tensor of an unfused batch norm that already holds 1/sqrt(variance+epsilon).
         moving_mean, moving_variance: the moving averages; None for "moving" statistics.
         channels: number of output channels when it is known.
         data_format: "NHWC" or "NCHW" of the layer's output.
@@ -152,9 +149,6 @@ class FoldItem(msgspec.Struct, frozen=True, kw_only=True):
     mean: str | None
     variance: str | None
     epsilon: float
-    inverse: str | None = None
-    offset: str | None = None
-    rsqrt: str | None = None
     moving_mean: MovingAverage | None = None
     moving_variance: MovingAverage | None = None
     channels: int | None = None

@@ -72,7 +72,7 @@ class _Join:
     def __init__(self, plan: Plan, rewritten: Rewritten | None) -> None:
         self.log: EditLog | None = None if rewritten is None else rewritten.applied.log
         variables = () if rewritten is None else rewritten.applied.variables
-        self.variables = frozenset(variable.node.name for variable in variables)
+        self.variables = frozenset(variable.node for variable in variables)
         self.folds = {item.id: item for item in plan.folds}
         self.results = {item.output: _fold_name(item, "add_fold") + ":0" for item in plan.folds}
         if self.log is not None:

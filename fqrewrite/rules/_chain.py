@@ -36,13 +36,13 @@ class NoChain(msgspec.Struct, frozen=True, kw_only=True):
     layer: Layer | None = None
 
 
-def chain_to_layer(x: Value, analysis: Analysis, channels: Value | None) -> Chain | NoChain:
+def chain_to_layer(x: Value, analysis: Analysis, *parameters: Value) -> Chain | NoChain:
     """Follows a batch norm's input back to its layer.
 
     Args:
         x: what the batch norm normalises.
         analysis: the graph around it.
-        channels: a float32[C] parameter of the batch norm, by whose size a Reshape on the way is judged.
+        parameters: the batch norm's parameters, which must be float32[C] for the layer's C.
     """
     nodes: list[Node] = []
     bias: Value | None = None
@@ -68,7 +68,7 @@ def chain_to_layer(x: Value, analysis: Analysis, channels: Value | None) -> Chai
         reason = "a conditional chooses between two batch norms (the phase is a placeholder)"
         return NoChain(code="batch-norm-switched", reason=reason, layer=layer)
     nodes.reverse()
-    mismatch = _shape_mismatch(layer, nodes, bias, channels)
+    mismatch = _shape_mismatch(layer, nodes, bias, parameters)
     if mismatch:
         return NoChain(code="batch-norm-channels-differ", reason=mismatch, layer=layer)
     return Chain(layer=layer, nodes=tuple(nodes), bias=bias)
@@ -91,14 +91,19 @@ def _not_after_layer(node: Node) -> NoChain:
     )
 
 
-def _shape_mismatch(layer: Layer, nodes: list[Node], bias: Value | None, channels: Value | None) -> str | None:
+def _shape_mismatch(
+    layer: Layer, nodes: list[Node], bias: Value | None, parameters: tuple[Value, ...]
+) -> str | None:
     """Why the batch norm's channels are not the layer's; None when they are."""
     if layer.kind == "matmul" and layer.slot == 0:
         return "its layer multiplies the weights from the left, so the channels are not the last axis"
-    shape = static_shape(channels) if channels is not None else None
     expected = layer.channels
-    if shape is not None and expected is not None and shape not in ((expected,), (1,) * (len(shape) - 1) + (expected,)):
-        return f"it has parameters of shape {list(shape)}, its layer {expected} output channels"
+    for parameter in parameters:
+        shape = static_shape(parameter)
+        if shape is None or expected is None:
+            continue
+        if shape != (1,) * (len(shape) - 1) + (expected,):
+            return f"it has parameters of shape {list(shape)}, its layer {expected} output channels"
     for node in nodes:
         if node.op != "Reshape":
             continue

@@ -12,8 +12,8 @@ from fqrewrite.match.proposal import PlacementProposal, Proposal, Rule
 def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     layer = analysis.layers.get(node)
     if layer is not None:
-        results = [value for value, owner in analysis.folded.items() if owner is layer]
-        yield PlacementProposal(layer=layer, activation=results[-1] if results else node.value())
+        results = analysis.results.get(layer, [node.value()])
+        yield PlacementProposal(layer=layer, activation=results[-1])
 
 
 RULE = Rule(

@@ -15,6 +15,7 @@ from fqrewrite.match.moving_average import find_moving_average
 from fqrewrite.match.parameters import constant_float, constant_ints, dtype_of
 from fqrewrite.match.pattern import Bind, Op, OneOf
 from fqrewrite.match.proposal import Decline, FoldProposal, Proposal, Rule
+from fqrewrite.proto.attrs import get_ints
 from fqrewrite.proto.dtypes import DT_FLOAT, dtype_name
 from fqrewrite.rules._chain import Chain, NoChain, chain_to_layer
 
@@ -40,12 +41,16 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     batch = _is_batch_statistics(x, mean, variance)
     if not batch and not (parameter(mean) and parameter(variance)):
         return  # a layer norm or an instance norm
-    chain = chain_to_layer(x, analysis, gamma if gamma is not None else bound.get("beta"))
+    candidates = (gamma, bound.get("beta"), mean, variance)
+    chain = chain_to_layer(x, analysis, *(value for value in candidates if value and parameter(value)))
     if chain.layer is not None and chain.layer.node in analysis.set_aside:
         return
     # Where updates are forced, the statistics pass an Identity that waits for the update of their moving averages.
     moving_mean = find_moving_average(_strip_shape(mean)) if batch else None
     moving_variance = find_moving_average(_strip_shape(variance)) if batch else None
+    if not isinstance(chain, NoChain) and batch and not _is_per_channel(mean, chain):
+        reason = "its statistics are not those of a whole channel"
+        chain = NoChain(code="batch-norm-channels-differ", reason=reason, layer=chain.layer)
     if not isinstance(chain, NoChain) and batch and (moving_mean is None or moving_variance is None):
         reason = "it is in training mode and no update of its moving averages is in the graph"
         chain = NoChain(code="batch-norm-without-moving-average", reason=reason, layer=chain.layer)
@@ -68,9 +73,6 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
         mean=mean,
         variance=variance,
         epsilon=epsilon,
-        inverse=bound["inverse"],
-        offset=bound["offset"],
-        rsqrt=bound["rsqrt"],
         moving_mean=moving_mean,
         moving_variance=moving_variance,
     )
@@ -110,6 +112,22 @@ def _reduces_all_but_last(mean: Node) -> bool:
     return axes is not None and tuple(sorted(axes)) == tuple(range(len(axes))) and len(axes) in (1, 2, 3)
 
 
+def _is_per_channel(mean: Value, chain: Chain) -> bool:
+    """Whether a mean over the first axes leaves one number per channel of the layer, as far as the rank is known."""
+    rank: int | None = 2 if chain.layer.kind == "matmul" else 4
+    for node in chain.nodes:
+        if node.op == "Squeeze":
+            dropped = get_ints(node.proto, "squeeze_dims", ())
+            rank = rank - len(dropped) if rank is not None and dropped else None
+        elif node.op == "ExpandDims" and rank is not None:
+            rank += 1
+        elif node.op == "Reshape":
+            target = constant_ints(node.inputs[1])
+            rank = len(target) if target is not None else None
+    axes = constant_ints(_strip_shape(mean).node.inputs[1])
+    return rank is None or axes is None or len(axes) == rank - 1
+
+
 def _strip_shape(value: Value) -> Value:
     while value.node.op in _SHAPE_ONLY:
         value = value.node.inputs[0]
@@ -119,6 +137,7 @@ def _strip_shape(value: Value) -> Value:
 RULE = Rule(
     name="unfused_batch_norm",
     phase="fold",
+    rank=1,  # behind the fused ones, as in tf.contrib.quantize: the order decides which fold gets the plain names
     ops=("Add", "AddV2"),
     summary="A batch norm in pieces (`Rsqrt`, `Mul`, `Sub`, `Add`; slim, tf.layers, Keras 3 export) is folded by "
     "structure, whatever its names.",

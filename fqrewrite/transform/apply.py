@@ -6,15 +6,16 @@ import msgspec
 
 from fqrewrite import __version__
 from fqrewrite.errors import GraphError, Refusal
+from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import EditLog, Editor
 from fqrewrite.ir.graph import Graph, Node, Value
-from fqrewrite.ir.verify import verify
+from fqrewrite.ir.topology import topological_order
 from fqrewrite.match.parameters import is_constant, leaves
 from fqrewrite.match.refusals import MARKER_NAME
 from fqrewrite.plan.items import Plan, QuantizerItem
 from fqrewrite.proto.dtypes import DT_STRING
 from fqrewrite.transform import templates
-from fqrewrite.transform.emitter import Emitter, Variable
+from fqrewrite.transform.emitter import Emitter
 from fqrewrite.transform.fold import Folded, fold
 from fqrewrite.transform.quantize import Mode, quantize
 
@@ -23,7 +24,7 @@ class Applied(msgspec.Struct, frozen=True):
     """What an application did: the edits by item, and the variables that it made."""
 
     log: EditLog
-    variables: tuple[Variable, ...]
+    variables: tuple[BlockVariable, ...]
 
 
 def check_applicable(plan: Plan, graph: Graph, mode: Mode) -> None:
@@ -45,14 +46,13 @@ def check_applicable(plan: Plan, graph: Graph, mode: Mode) -> None:
         raise Refusal("nothing-trainable", what)
 
 
-def apply_plan(plan: Plan, graph: Graph, mode: Mode, public: frozenset[str] = frozenset()) -> Applied:
+def apply_plan(plan: Plan, graph: Graph, mode: Mode) -> Applied:
     """Edits the graph as the plan says.
 
     Args:
         plan: made from this very graph.
         graph: is edited in place, and so is its GraphDef.
         mode: "train" or "eval".
-        public: node names that signatures and collections hold, which must survive.
 
     Raises:
         Refusal: see `check_applicable`.
@@ -76,7 +76,7 @@ def apply_plan(plan: Plan, graph: Graph, mode: Mode, public: frozenset[str] = fr
         quantize(item, value, edges, emitter, mode, _variable_device(item, graph))
     _mark(editor, plan, mode)
     editor.commit()
-    verify(graph, public)
+    topological_order(graph)  # edits must not have made a cycle
     return Applied(editor.log, tuple(emitter.variables))
 
 

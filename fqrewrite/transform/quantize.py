@@ -17,10 +17,14 @@ from __future__ import annotations
 import struct
 from typing import Literal
 
+import msgspec
+
+from fqrewrite.ir.block import SCOPE, Block, BlockBuilder, BlockVariable, parameter
 from fqrewrite.ir.graph import Node, Value
-from fqrewrite.plan.items import QuantizerItem
+from fqrewrite.plan.items import QuantizerItem, RangeSpec, Scheme
 from fqrewrite.transform import templates
-from fqrewrite.transform.emitter import Emitter, Variable
+from fqrewrite.transform.emitter import Emitter
+from fqrewrite.transform.variables import add_variable, update_variable
 
 Mode = Literal["train", "eval"]
 
@@ -38,117 +42,135 @@ def quantize(
         mode: "train" learns ranges, "eval" reads them.
         variable_device: device of the range variables.
     """
-    quantized = _Quantizer(item, emitter, mode, value.node.proto.device, variable_device).emit(value)
+    kind = _Kind(
+        mode=mode,
+        scheme=item.scheme,
+        range=item.range,
+        weight_shape=item.weight_shape,
+        depthwise=item.depthwise,
+        delay=item.delay if mode == "train" else 0,
+        device=value.node.proto.device,
+        variable_device=variable_device,
+    )
+    (quantized,) = emitter.insert(kind, lambda: _Recorder(kind, emitter).record(), item.scope, (value,))
     emitter.editor.redirect(edges, quantized)
 
 
-class _Quantizer:
-    def __init__(self, item: QuantizerItem, emitter: Emitter, mode: Mode, device: str, variable_device: str) -> None:
-        self.item = item
-        self.emitter = emitter
-        self.editor = emitter.editor
-        self.mode = mode
-        self.device = device
-        self.variable_device = variable_device
-        self.per_channel = item.scheme.granularity == "per_channel"
+class _Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """All that makes one quantizer's subgraph differ from another's, but for names and input."""
 
-    def emit(self, value: Value) -> Value:
-        item, scheme = self.item, self.item.scheme
+    mode: Mode
+    scheme: Scheme
+    range: RangeSpec
+    weight_shape: tuple[int, ...]
+    depthwise: bool
+    delay: int
+    device: str
+    variable_device: str
+
+
+class _Recorder:
+    """Records the block of one kind of quantizer; what is quantized is its only parameter."""
+
+    def __init__(self, kind: _Kind, emitter: Emitter) -> None:
+        self.kind = kind
+        self.emitter = emitter
+        self.builder = BlockBuilder(kind.device)
+        self.per_channel = kind.scheme.granularity == "per_channel"
+
+    def record(self) -> Block:
+        kind, scheme = self.kind, self.kind.scheme
         # The per-channel op quantizes along the last axis; a depthwise filter has its channels on the last two.
-        shape = item.weight_shape
+        shape = kind.weight_shape
         split = self.per_channel and self._channels() != shape[-1]
-        x = value
+        x = parameter(0)
         if split:
             x = self._reshape("channels_last", x, (shape[0], shape[1], 1, self._channels()))
         low, high = self._range(x)
         template = templates.fake_quant(scheme.bits, scheme.narrow_range, self.per_channel)
-        quantized = self._add(template, template.op, x, low, high)
+        quantized = self.builder.add(template, template.op, x, low, high)
         if split:
             quantized = self._reshape("weights_shape", quantized, shape)
-        if self.mode == "train" and item.delay > 0:
-            active = self.emitter.step_reached(item.delay)
-            quantized = self._add(templates.SELECT, "delayed_quant", active, quantized, value)
-        return quantized
+        if kind.delay > 0:
+            active = self.emitter.step_reached(kind.delay).node.name
+            quantized = self.builder.add(templates.SELECT, "delayed_quant", active, quantized, parameter(0))
+        return self.builder.build(quantized)
 
-    def _range(self, x: Value) -> tuple[Value, Value]:
-        spec = self.item.range
+    def _range(self, x: str) -> tuple[str, str]:
+        spec = self.kind.range
         if spec.source == "constant":
-            return self._constant("min", spec.minimum), self._constant("max", spec.maximum)
-        low, high = self._variable("min", spec.initial[0]), self._variable("max", spec.initial[1])
-        if self.mode == "eval":
+            return self._fixed("min", spec.minimum), self._fixed("max", spec.maximum)
+        low, high = self._range_variable("min", spec.initial[0]), self._range_variable("max", spec.initial[1])
+        if self.kind.mode == "eval":
             return low.read, high.read
         batch_low, batch_high = self._batch_limits(x)
         if spec.source == "last_value":
             return (
-                self.emitter.assign(low, "Assign", batch_low, self._name("AssignMinLast")),
-                self.emitter.assign(high, "Assign", batch_high, self._name("AssignMaxLast")),
+                self._update(low, "Assign", batch_low, "AssignMinLast"),
+                self._update(high, "Assign", batch_high, "AssignMaxLast"),
             )
-        return self._moving_average(low, batch_low, "Min"), self._moving_average(high, batch_high, "Max")
+        return self._moving_average(low, batch_low, "min"), self._moving_average(high, batch_high, "max")
 
-    def _batch_limits(self, x: Value) -> tuple[Value, Value]:
-        rows = (-1, self._channels()) if self.per_channel else (-1,)
-        flat = self._reshape("flat", x, rows)
-        axis = self.emitter.int_vector((0,), self.device)
-        low = self._add(templates.MIN, "BatchMin", flat, axis)
-        high = self._add(templates.MAX, "BatchMax", flat, axis)
-        scheme = self.item.scheme
-        if not scheme.symmetric:
-            zero = self.emitter.constant(0.0, self.device)
-            return self._add(templates.MINIMUM, "Minimum", low, zero), self._add(templates.MAXIMUM, "Maximum", high, zero)
-        ratio = -1.0 if scheme.narrow_range else -((1 << scheme.bits) - 2) / (1 << scheme.bits)
-        factor = self.emitter.constant(ratio, self.device)
-        other_low = self._add(templates.DIV, "max_over_ratio", high, factor)
-        other_high = self._add(templates.MUL, "min_times_ratio", low, factor)
-        return (
-            self._add(templates.MINIMUM, "Minimum", low, other_low),
-            self._add(templates.MAXIMUM, "Maximum", high, other_high),
-        )
+    def _batch_limits(self, x: str) -> tuple[str, str]:
+        add, scheme = self.builder.add, self.kind.scheme
+        flat = self._reshape("flat", x, (-1, self._channels()) if self.per_channel else (-1,))
+        axis = self.emitter.int_vector((0,), self.kind.device).node.name
+        low = add(templates.MIN, "BatchMin", flat, axis)
+        high = add(templates.MAX, "BatchMax", flat, axis)
+        if scheme.symmetric:
+            factor = self._constant(-1.0 if scheme.narrow_range else -((1 << scheme.bits) - 2) / (1 << scheme.bits))
+            other_low = add(templates.DIV, "max_over_ratio", high, factor)
+            other_high = add(templates.MUL, "min_times_ratio", low, factor)
+        else:
+            other_low = other_high = self._constant(0.0)
+        return add(templates.MINIMUM, "Minimum", low, other_low), add(templates.MAXIMUM, "Maximum", high, other_high)
 
-    def _moving_average(self, variable: Variable, value: Value, end: str) -> Value:
-        emitter = self.emitter
+    def _moving_average(self, variable: BlockVariable, value: str, end: str) -> str:
+        add = self.builder.add
         # As tf.contrib.quantize rounds them: the rate is float32(1 - d), the decay float32(1 - rate).
-        rate = _float32(1.0 - self.item.range.decay)
+        rate = _float32(1.0 - self.kind.range.decay)
         decay = _float32(1.0 - rate)
-        scope = f"Assign{end}Ema"
-        own = f"{self.item.scope}/{variable.node.name}"
-        zero = emitter.constant(0.0)
-        biased = emitter.variable(f"{own}/biased", zero, device=self.variable_device)
-        step = emitter.variable(f"{own}/local_step", zero, device=self.variable_device)
-        device = self.variable_device
-        difference = self._add(templates.SUB, f"{scope}/sub", biased.read, value)
-        amount = self._add(templates.MUL, f"{scope}/mul", difference, emitter.constant(rate, self.device))
-        average = emitter.assign(biased, "AssignSub", amount, self._name(f"{scope}/AssignSub"))
-        count = emitter.assign(step, "AssignAdd", emitter.constant(1.0, device), self._name(f"{scope}/AssignAdd"))
-        power = self._add(templates.POW, f"{scope}/Pow", emitter.constant(decay, self.device), count)
-        weight = self._add(templates.SUB, f"{scope}/weight", emitter.constant(1.0, self.device), power)
-        debiased = self._add(templates.DIV, f"{scope}/truediv", average, weight)
-        return emitter.assign(variable, "Assign", debiased, self._name(scope))
+        scope = f"Assign{end.capitalize()}Ema"
+        biased = self._variable(f"{SCOPE}/{end}/biased", 0.0)
+        step = self._variable(f"{SCOPE}/{end}/local_step", 0.0)
+        difference = add(templates.SUB, f"{scope}/sub", biased.read, value)
+        amount = add(templates.MUL, f"{scope}/mul", difference, self._constant(rate))
+        average = self._update(biased, "AssignSub", amount, f"{scope}/AssignSub")
+        count = self._update(step, "AssignAdd", self._constant(1.0), f"{scope}/AssignAdd")
+        power = add(templates.POW, f"{scope}/Pow", self._constant(decay), count)
+        weight = add(templates.SUB, f"{scope}/weight", self._constant(1.0), power)
+        debiased = add(templates.DIV, f"{scope}/truediv", average, weight)
+        return self._update(variable, "Assign", debiased, scope)
 
-    def _variable(self, end: str, initial: float) -> Variable:
+    def _range_variable(self, end: str, initial: float) -> BlockVariable:
         if not self.per_channel:
-            start = self.emitter.constant(initial)
-            return self.emitter.variable(self._name(end), start, device=self.variable_device)
+            return self._variable(end, initial)
         channels = self._channels()
-        template = templates.vector([initial] * channels)
-        start = self.emitter.add(template, self._name(f"{end}/Initializer/Const"), device=self.variable_device)
-        return self.emitter.variable(self._name(end), start, shape=(channels,), device=self.variable_device)
+        device = self.kind.variable_device
+        start = self.builder.add(templates.vector([initial] * channels), f"{end}/Initializer/Const", device=device)
+        resource = self.emitter.resource
+        return add_variable(self.builder, end, start, resource=resource, shape=(channels,), device=device)
 
-    def _constant(self, end: str, values: tuple[float, ...]) -> Value:
-        template = templates.vector(values) if self.per_channel else templates.scalar(values[0])
-        return self._add(template, end)
+    def _variable(self, name: str, initial: float) -> BlockVariable:
+        device, start = self.kind.variable_device, self.emitter.constant(initial).node.name
+        return add_variable(self.builder, name, start, resource=self.emitter.resource, device=device)
+
+    def _update(self, variable: BlockVariable, op: str, amount: str, name: str) -> str:
+        return update_variable(self.builder, variable, op, amount, name, device=self.kind.variable_device)
+
+    def _fixed(self, end: str, values: tuple[float, ...]) -> str:
+        return self.builder.add(templates.vector(values) if self.per_channel else templates.scalar(values[0]), end)
+
+    def _constant(self, value: float) -> str:
+        return self.emitter.constant(value, self.kind.device).node.name
 
     def _channels(self) -> int:
-        shape, last = self.item.weight_shape, self.item.weight_shape[-1]
-        return last * shape[2] if self.item.depthwise else last
+        shape = self.kind.weight_shape
+        return shape[-1] * shape[2] if self.kind.depthwise else shape[-1]
 
-    def _reshape(self, name: str, x: Value, shape: tuple[int, ...]) -> Value:
-        return self._add(templates.RESHAPE, name, x, self.emitter.int_vector(shape, self.device))
-
-    def _add(self, template: object, name: str, *inputs: Value) -> Value:
-        return Value(self.editor.add(template, f"{self.item.scope}/{name}", inputs, device=self.device), 0)
-
-    def _name(self, name: str) -> str:
-        return f"{self.item.scope}/{name}"
+    def _reshape(self, name: str, x: str, shape: tuple[int, ...]) -> str:
+        target = self.emitter.int_vector(shape, self.kind.device).node.name
+        return self.builder.add(templates.RESHAPE, name, x, target)
 
 
 def _float32(value: float) -> float:

@@ -1,4 +1,4 @@
-"""A plan and the edits of its application, made by hand: a folded conv, two layers that share constant weights."""
+"""A plan and its edits, made by hand: a folded conv, and two layers that share constant weights."""
 
 from __future__ import annotations
 

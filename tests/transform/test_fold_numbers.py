@@ -1,4 +1,4 @@
-"""Folded batch norms compute what the unfolded ones did: values, gradients and moving averages, in TensorFlow."""
+"""Folded batch norms compute what the unfolded ones did: values, gradients and moving averages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from typing import Any, Literal
 
 import pytest
 from graphs import KINDS, Kind, Net, one_layer
-from numeric import RTOL_EVAL, RTOL_TRAIN, Step, channels_last, deviation, parse, quantizers_out, run, worst_gradient
+from numeric import (
+    RTOL_EVAL,
+    RTOL_TRAIN,
+    Step,
+    channels_last,
+    deviation,
+    parse,
+    quantizers_out,
+    run,
+    worst_gradient,
+)
 from rewriting import rewrite
 
 Norm = Literal["fused", "unfused"]
@@ -137,6 +147,8 @@ class TestFreezing:
         frozen = folded(net, "train", {"freeze_bn_delay": 0})
         names = ["output:0", "loss:0"]
         want = run(parse(inference.meta), net.feeds(1), names, loss="loss:0")
-        got = run(frozen, net.feeds(1), names, updates=net.updates, only=frozenset(want[0].variables), loss="loss:0")
+        got = run(
+            frozen, net.feeds(1), names, updates=net.updates, only=frozenset(want[0].variables), loss="loss:0"
+        )
         assert deviation(got[0].values["loss:0"], want[0].values["loss:0"]) <= RTOL_TRAIN
         assert worst_gradient(got[0].gradients, want[0].gradients) <= RTOL_TRAIN

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pytest
+
+from fqrewrite.config.records import ActivationSettings, Config
+from fqrewrite.ir.graph import Graph
+from fqrewrite.ir.text import parse
+from fqrewrite.plan.build import build_plan
+from fqrewrite.plan.items import Plan
+
+X = "x = Placeholder {shape: [?, 8, 8, 3]}\nb = VariableV2 {shape: [4]}\nb/read = Identity(b)\n"
+
+
+def _conv(scope: str, x: str = "x") -> str:
+    return (
+        f"{scope}/w = VariableV2 {{shape: [1, 1, 3, 4]}}\n{scope}/w/read = Identity({scope}/w)\n"
+        f"{scope}/Conv2D = Conv2D({x}, {scope}/w/read)\n"
+    )
+
+
+CONV = X + _conv("n/c")
+BIASED = CONV + "n/c/BiasAdd = BiasAdd(n/c/Conv2D, b/read)\n"
+
+
+def _plan(text: str, outputs: tuple[str, ...] = ()) -> Plan:
+    return build_plan(Graph(parse(text)), Config(), source_sha256="0", public_outputs=outputs)
+
+
+def _activations(plan: Plan, rule: str | None = None) -> dict[str, str]:
+    return {
+        item.scope: item.tensor
+        for item in plan.quantizers
+        if item.role != "weights" and (rule is None or item.rule == rule)
+    }
+
+
+RELU = BIASED + "n/c/Relu = Relu(n/c/BiasAdd)\n"
+RANDOM = "shape = Const {value: [4]}\nrate = Const {value: 0.5}\nr = RandomUniform(shape)\nkeep = GreaterEqual(r, rate)\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("m = Mul(n/c/Relu, x)\n", {"m/activation_Mul_quant": "m:0"}),
+        ("p = MaxPool(n/c/Relu)\nk/a = Add(x, p)\n", {"k/a/activation_Add_quant": "k/a:0"}),
+        ("s = Const {value: [-1]}\np = Reshape(n/c/Relu, s)\ni = Identity(p)\na = AddV2(x, i)\n",
+         {"a/activation_AddV2_quant": "a:0"}),
+        ("own = FakeQuantWithMinMaxArgs(x)\nm = Mul(own, n/c/Relu)\n", {"m/activation_Mul_quant": "m:0"}),
+        # a chain: what reads an elementwise result is quantized too
+        ("m = Mul(n/c/Relu, x)\nk = Mul(m, x)\n",
+         {"m/activation_Mul_quant": "m:0", "k/activation_Mul_quant": "k:0"}),
+        ("m = Mul(n/c/Relu, x)\np = MaxPool(m)\na = Add(p, x)\n",
+         {"m/activation_Mul_quant": "m:0", "a/activation_Add_quant": "a:0"}),
+        # several consumers: the tensor in front of the Relu is read by others
+        ("m = Mul(n/c/Relu, x)\nr = Relu(m)\nout = Sub(r, m)\n", {"m/activation_Mul_quant": "m:0"}),
+        # a bypass that no activation follows
+        ("n/d/w = VariableV2 {shape: [1, 1, 4, 4]}\nn/d/Conv2D = Conv2D(n/c/Relu, n/d/w)\n"
+         "n/d/b = BiasAdd(n/d/Conv2D, b/read)\nn/sum = Add(n/d/b, x)\nout = Softmax(n/sum)\n",
+         {"n/sum/activation_Add_quant": "n/sum:0"}),
+    ],
+)  # fmt: skip
+def test_takes(lines: str, expected: dict[str, str]) -> None:
+    plan = _plan(RELU + lines)
+    assert _activations(plan, "elementwise") == expected
+    made = [item for item in plan.quantizers if item.rule == "elementwise"]
+    assert {(item.role, item.layer, item.range.source, item.range.initial) for item in made} == {
+        ("elementwise", None, "ema", (-6.0, 6.0)),
+    }  # fmt: skip
+    assert plan.left_out == ()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "m = Mul(n/c/Relu, x)\nout = Relu(m)\n",
+        "m = Mul(n/c/Relu, x)\nout = Relu6(m)\n",
+        "m = Sub(n/c/Relu, x)\n",
+        "s = Sub(n/c/Relu, x)\nm = Mul(s, x)\n",  # what is quantized is not reached through a Sub
+        "p = AvgPool(n/c/Relu)\nm = Mul(p, x)\n",
+        "m = Mul(x, x)\nout = Sub(m, n/c/Relu)\n",
+    ],
+)
+def test_leaves_alone(lines: str) -> None:
+    plan = _plan(RELU + lines)
+    assert _activations(plan, "elementwise") == {}
+    assert plan.left_out == ()
+
+
+def test_declines_inside_dropout_and_goes_on_behind_it() -> None:
+    lines = (
+        RANDOM
+        + "mask = Cast(keep) {SrcT: bool}\nscaled = Mul(n/c/Relu, rate)\nd = Mul(scaled, mask)\na = Add(d, x)\n"
+    )
+    plan = _plan(RELU + lines)
+    assert _activations(plan, "elementwise") == {"a/activation_Add_quant": "a:0"}
+    assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [
+        ("tensor", "scaled:0", "inside-dropout"), ("tensor", "d:0", "inside-dropout"),
+    ]  # fmt: skip
+
+
+def test_the_inference_graph_without_dropout_has_the_same_quantizers() -> None:
+    dropout = RANDOM + "mask = Cast(keep) {SrcT: bool}\nscaled = Mul(n/c/Relu, rate)\nd = Mul(scaled, mask)\n"
+    training = _plan(RELU + dropout + "a = Add(d, x)\n")
+    inference = _plan(RELU + "d = Identity(n/c/Relu)\na = Add(d, x)\n")
+    assert _activations(training) == _activations(inference)
+
+
+def test_declines_inside_control_flow() -> None:
+    lines = "p = Placeholder {dtype: bool, shape: []}\nown = FakeQuantWithMinMaxArgs(x)\ns = Switch(own, p)\n"
+    lines += (
+        "q = FakeQuantWithMinMaxArgs(s:1)\nm = Mul(q, q)\njoin = Merge(s, m)\nout = Sub(join, n/c/Relu)\n"
+    )
+    plan = _plan(RELU + lines)
+    assert _activations(plan, "elementwise") == {}
+    assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [
+        ("tensor", "m:0", "inside-control-flow"),
+    ]  # fmt: skip
+
+
+def test_symmetry_is_left_out_as_in_contrib() -> None:
+    config = Config(activations=ActivationSettings(symmetric=True, bits=6))
+    plan = build_plan(Graph(parse(RELU + "m = Mul(n/c/Relu, x)\n")), config, source_sha256="0")
+    schemes = {item.scope: (item.scheme.symmetric, item.scheme.bits) for item in plan.quantizers}
+    assert schemes["n/c/act_quant"] == (True, 6)
+    assert schemes["m/activation_Mul_quant"] == (False, 6)
+
+
+def test_long_chains_do_not_recurse() -> None:
+    lines = "m0 = Mul(n/c/Relu, x)\n" + "".join(f"m{i} = Mul(m{i - 1}, x)\n" for i in range(1, 1500))
+    assert len(_activations(_plan(RELU + lines), "elementwise")) == 1500
