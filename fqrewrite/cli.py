@@ -8,7 +8,6 @@ Everything that a command needs is imported in that command, so that `--help` an
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -32,7 +31,6 @@ _FILE = click.Path(path_type=Path)
 
 def main() -> NoReturn:
     """Entry point: runs a command and exits."""
-    gc.disable()  # a run builds its objects once and ends; collecting cycles meanwhile doubles its time
     try:
         cli(prog_name="fqrewrite")
     except SystemExit as end:

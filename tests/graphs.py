@@ -103,15 +103,18 @@ def batch_norm(
     training: bool,
     gamma: bool = True,
     beta: bool = True,
+    keep_dims: bool = False,
+    assign: bool = False,
     data_format: str = "NHWC",
 ) -> Any:
-    """A batch norm in the current variable scope; its updates go into UPDATE_OPS."""
+    """A batch norm in the current variable scope; its updates (AssignSub, or Assign) go into UPDATE_OPS."""
     channels = int(y.shape[1] if data_format == "NCHW" else y.shape[-1])
     scale = variable("gamma", (channels,), resource, value=1.0) if gamma else None
     shift = variable("beta", (channels,), resource) if beta else None
-    mean = variable("moving_mean", (channels,), resource, trainable=False, value=0.0)
-    variance = variable("moving_variance", (channels,), resource, trainable=False, value=1.0)
     rank = len(y.shape)
+    shape = (1,) * (rank - 1) + (channels,) if keep_dims else (channels,)
+    mean = variable("moving_mean", shape, resource, trainable=False, value=0.0)
+    variance = variable("moving_variance", shape, resource, trainable=False, value=1.0)
     if fused:
         x = tf1.reshape(y, [-1, 1, 1, channels]) if rank == 2 else y
         normed, batch_mean, batch_variance = tf1.nn.fused_batch_norm(
@@ -126,12 +129,15 @@ def batch_norm(
         )
         normed = tf1.reshape(normed, [-1, channels]) if rank == 2 else normed
     else:
-        batch_mean, batch_variance = tf1.nn.moments(y, list(range(rank - 1)))
+        batch_mean, batch_variance = tf1.nn.moments(y, list(range(rank - 1)), keepdims=keep_dims)
         used = (batch_mean, batch_variance) if training else (mean, variance)
         normed = tf1.nn.batch_normalization(y, *used, shift, scale, EPSILON)
     if training:
         for moving, value in ((mean, batch_mean), (variance, batch_variance)):
-            update = tf1.assign_sub(moving, (moving - value) * (1.0 - MOMENTUM))
+            if assign:
+                update = tf1.assign(moving, moving * MOMENTUM + value * (1.0 - MOMENTUM))
+            else:
+                update = tf1.assign_sub(moving, (moving - value) * (1.0 - MOMENTUM))
             tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, update)
     return normed
 
@@ -145,6 +151,8 @@ def one_layer(
     bias: bool = False,
     gamma: bool = True,
     beta: bool = True,
+    keep_dims: bool = False,
+    assign: bool = False,
     activation: Literal["relu", "none"] = "relu",
     force_updates: bool = False,
 ) -> Net:
@@ -168,6 +176,8 @@ def one_layer(
                         training=training,
                         gamma=gamma,
                         beta=beta,
+                        keep_dims=keep_dims,
+                        assign=assign,
                         data_format=data_format,
                     )
             if activation == "relu":

@@ -25,7 +25,7 @@ def parameter(index: int) -> str:
 
 
 class BlockVariable(NamedTuple):
-    """Names that belong to a variable; patterns, as long as the block is not inserted.
+    """Names that belong to a variable; patterns in a block, names outside.
 
     Attributes:
         node: the VariableV2, or the VarHandleOp of a resource variable.
@@ -41,10 +41,6 @@ class BlockVariable(NamedTuple):
     read: str
     is_resource: bool
 
-    def filled(self, scope: str) -> BlockVariable:
-        """The names once the block is inserted."""
-        return BlockVariable(*(fill(text, scope) for text in self[:4]), self.is_resource)
-
 
 class _Row(NamedTuple):
     template: Any
@@ -58,7 +54,6 @@ class Block:
 
     Attributes:
         exports: rows whose output 0 can be read from outside.
-        variables: the variables that it holds.
     """
 
     def __init__(
@@ -66,8 +61,9 @@ class Block:
     ) -> None:
         self._rows = rows
         self._texts = _SEPARATOR.join(texts)
-        self._names = [row.start for row in rows]
-        self.variables = tuple(variables)
+        self._starts = [row.start for row in rows]
+        self._variables = _SEPARATOR.join(text for variable in variables for text in variable[:4])
+        self._resource = [variable.is_resource for variable in variables]
         self.exports = exports
 
     def insert(self, graph_def: Any, scope: str, arguments: Sequence[str]) -> tuple[list[str], list[Any]]:
@@ -78,23 +74,27 @@ class Block:
             scope: what the block's names begin with.
             arguments: the tensors that the block reads, by parameter.
         """
-        texts = fill(self._texts, scope, arguments).split(_SEPARATOR)
-        new_proto = graph_def.node.add
-        protos = []
+        texts = _fill(self._texts, scope, arguments).split(_SEPARATOR)
+        new_proto, protos = graph_def.node.add, []
         for template, start, stop, is_handle in self._rows:
             proto = new_proto()
             proto.CopyFrom(template)
-            proto.name = texts[start]
-            if stop > start + 1:
-                proto.input.extend(texts[start + 1 : stop])
+            proto.name = name = texts[start]
+            start += 1
+            if stop > start:
+                proto.input.extend(texts[start:stop])
             if is_handle:
-                proto.attr["shared_name"].s = texts[start].encode()
+                proto.attr["shared_name"].s = name.encode()
             protos.append(proto)
-        return [texts[start] for start in self._names], [protos[row] for row in self.exports]
+        return [texts[start] for start in self._starts], [protos[row] for row in self.exports]
+
+    def variables(self, scope: str) -> list[BlockVariable]:
+        """The variables that the block has under a scope."""
+        texts = self._variables.replace(SCOPE, scope).split(_SEPARATOR)
+        return [BlockVariable(*texts[4 * i : 4 * i + 4], resource) for i, resource in enumerate(self._resource)]
 
 
-def fill(pattern: str, scope: str, arguments: Sequence[str] = ()) -> str:
-    """A text of a block with its marks replaced."""
+def _fill(pattern: str, scope: str, arguments: Sequence[str]) -> str:
     text = pattern.replace(SCOPE, scope)
     for index, argument in enumerate(arguments):
         text = text.replace(parameter(index), argument)

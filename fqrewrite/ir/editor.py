@@ -143,25 +143,23 @@ class Editor:
         """
         texts = [f"{source.name}:{port}" if port else source.name for source, port in arguments]
         names, protos = block.insert(self.graph.graph_def, scope, texts)
-        nodes = self._nodes
-        if not nodes.keys().isdisjoint(names):
-            raise GraphError("duplicate-node-name", f"the scope {scope!r} is in use", where=scope)
-        exports: list[Value] = []
+        exports: dict[str, Value] = {}
         for proto in protos:
-            twin = nodes.get(proto.name)
-            if twin is not None:  # exported twice
-                exports.append(Value(twin, 0))
+            name = proto.name
+            if name in exports:
                 continue
-            node = Node(proto.name, proto.op, proto, len(nodes))
+            if name in self._nodes:
+                raise GraphError("duplicate-node-name", f"the scope {scope!r} is in use", where=scope)
+            node = Node(name, proto.op, proto, len(self._nodes))
             node.inputs = list(arguments)
             for slot, (source, _) in enumerate(arguments):
                 source.uses.append((node, slot))
-            nodes[node.name] = node
+            self._nodes[name] = node
             self._sealed.add(node)
             self._unindexed.append(node)
-            exports.append(Value(node, 0))
+            exports[name] = Value(node, 0)
         self._current.inserted.extend(names)
-        return exports
+        return [exports[proto.name] for proto in protos]
 
     def clone(self, node: Node, name: str, inputs: Sequence[Value]) -> Node:
         """Appends a copy of a node with every attribute, its device and its control inputs, but other data inputs."""

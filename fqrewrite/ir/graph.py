@@ -75,12 +75,18 @@ class Graph:
     Args:
         graph_def: a GraphDef message. It stays the store: the editor adds to it and edits it in place.
 
+    Attributes:
+        graph_def: the message.
+        nodes: the nodes by name, in graph order.
+        in_order: whether every node stood behind all that it reads when the graph was read, as TensorFlow writes it.
+
     Raises:
         GraphError: `node-name-missing`, `duplicate-node-name`, `dangling-input` or `bad-input-syntax`.
     """
 
     def __init__(self, graph_def: Any) -> None:
         self.graph_def = graph_def
+        self.in_order = True
         self.nodes: dict[str, Node] = {}
         self._by_op: dict[str, list[Node]] = {}
         self._build()
@@ -153,8 +159,9 @@ class Graph:
             inputs = proto.input
             if inputs:
                 texts.append((node, inputs))
+        in_order = True
         for node, inputs in texts:
-            data = node.inputs
+            data, index = node.inputs, node.index
             for text in inputs:
                 source = nodes.get(text)
                 if source is not None:
@@ -164,6 +171,7 @@ class Graph:
                     if source is None:
                         raise _dangling(node, text)
                     node.controls.append(source)
+                    in_order = in_order and source.index < index
                     continue
                 else:
                     name, port = split_tensor(text)
@@ -174,8 +182,11 @@ class Graph:
                     raise GraphError(
                         "bad-input-syntax", f"data input {text!r} stands behind a control input", where=node.name
                     )
+                if source.index >= index:
+                    in_order = False
                 source.uses.append((node, len(data)))
                 data.append(new_value(Value, (source, port)))  # twice as fast as Value(...)
+        self.in_order = in_order
 
 
 def split_tensor(text: str) -> tuple[str, int]:

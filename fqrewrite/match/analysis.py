@@ -35,7 +35,7 @@ class Analysis:
     def __init__(self, graph: Graph, outputs: tuple[Value, ...] = ()) -> None:
         self.graph = graph
         self.outputs = outputs
-        self.order = topological_order(graph)
+        self.order = list(graph) if graph.in_order else topological_order(graph)
         self.control_flow = inside_control_flow(graph, self.order)
         self.parameters = Parameters()
         self.layers: dict[Node, Layer] = {}

@@ -77,7 +77,7 @@ class _Planner:
         return Plan(
             tool_version=__version__,
             source_sha256=source_sha256,
-            config=msgspec.to_builtins(self.config),
+            config=msgspec.json.decode(msgspec.json.encode(self.config)),  # lists, as in a plan that was read back
             outputs=tuple(str(value) for value in analysis.outputs),
             resource_variables=bool(analysis.graph.by_op("VarHandleOp")) or not analysis.graph.by_op("VariableV2", "Variable"),
             folds=tuple(ledger.folds),

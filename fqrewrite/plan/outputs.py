@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from fqrewrite.errors import ConfigError
 from fqrewrite.ir.graph import Graph, Node, Value, split_tensor
@@ -29,6 +28,8 @@ def named_outputs(graph: Graph, names: Iterable[str]) -> tuple[Value, ...]:
     for text in names:
         name, port = split_tensor(text)
         if name not in graph:
+            from difflib import get_close_matches  # only where a name is wrong
+
             near = get_close_matches(name, graph.nodes, n=3)
             hint = f"; did you mean {', '.join(near)}?" if near else ""
             raise ConfigError("output-not-found", f"the graph has no tensor {text!r}{hint}", where=text)

@@ -65,12 +65,15 @@ def apply_plan(plan: Plan, graph: Graph, mode: Mode) -> Applied:
     emitter = Emitter(editor, resource=plan.resource_variables)
     folded: dict[str, Folded] = {}
     results: dict[Value, Value] = {}
+    retired: dict[Value, Node] = {}
     for fold_item in plan.folds:
         editor.begin(fold_item.id)
         folded[fold_item.id] = fold(fold_item, graph, emitter)
-        results[graph.value(fold_item.output)] = folded[fold_item.id].result
+        result = folded[fold_item.id].result
+        results[graph.value(fold_item.output)] = result
+        retired[result] = graph.node(fold_item.norm)
     # Consumers are taken down for all quantizers before the first is inserted: none may see another's own nodes.
-    work = [(item, *_site(item, graph, folded, results)) for item in plan.quantizers]
+    work = [(item, *_site(item, graph, folded, results, retired)) for item in plan.quantizers]
     for item, value, edges in work:
         editor.begin(item.id)
         quantize(item, value, edges, emitter, mode, _variable_device(item, graph))
@@ -81,7 +84,11 @@ def apply_plan(plan: Plan, graph: Graph, mode: Mode) -> Applied:
 
 
 def _site(
-    item: QuantizerItem, graph: Graph, folded: dict[str, Folded], results: dict[Value, Value]
+    item: QuantizerItem,
+    graph: Graph,
+    folded: dict[str, Folded],
+    results: dict[Value, Value],
+    retired: dict[Value, Node],
 ) -> tuple[Value, list[tuple[Node, int]]]:
     """What is quantized in the folded graph, and which edges are moved."""
     if item.role == "weights":
@@ -92,8 +99,7 @@ def _site(
     value = graph.value(item.tensor)
     value = results.get(value, value)
     # What bears the batch norm's old name hands the folded result on, and stays in front of the quantizer.
-    retired = {source.node for source, result in results.items() if result == value}
-    return value, [use for use in value.uses() if use[0] not in retired]
+    return value, [use for use in value.uses() if use[0] is not retired.get(value)]
 
 
 def _edge(text: str, graph: Graph) -> tuple[Node, int]:

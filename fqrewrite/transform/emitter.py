@@ -52,7 +52,7 @@ class Emitter:
         if block is None:
             block = self._blocks[key] = record()
         exports = self.editor.insert(block, scope, arguments)
-        self.variables += [variable.filled(scope) for variable in block.variables]
+        self.variables += block.variables(scope)
         return exports
 
     def constant(self, value: float, device: str = "", dtype: int = DT_FLOAT) -> Value:

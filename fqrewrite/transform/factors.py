@@ -124,6 +124,9 @@ class Factors:
 
 
 class _Recorder:
+    kind: str
+    """Of the block; both blocks lie in one scope."""
+
     def __init__(self, site: Site, emitter: Emitter, arguments: list[str]) -> None:
         self.site = site
         self.emitter = emitter
@@ -136,7 +139,7 @@ class _Recorder:
         if not self.site.nested:
             return self.marks[name]
         if name not in self._flat:
-            self._flat[name] = self.reshaped(f"flat_{name}", self.marks[name], (-1,))
+            self._flat[name] = self.reshaped(f"{self.kind}_flat_{name}", self.marks[name], (-1,))
         return self._flat[name]
 
     def rsqrt(self, variance: str, kind: str) -> str:
@@ -168,6 +171,8 @@ class _Recorder:
 
 
 class _MovingRecorder(_Recorder):
+    kind = "moving"
+
     def record(self) -> Block:
         rsqrt = self.rsqrt(self.vector("variance"), "moving")
         scale = self.scaled(rsqrt, "moving")
@@ -189,6 +194,8 @@ class _MovingRecorder(_Recorder):
 
 
 class _BatchRecorder(_Recorder):
+    kind = "batch"
+
     def record(self) -> Block:
         add, exports = self.builder.add, []
         if "y" in self.marks:

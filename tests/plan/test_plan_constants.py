@@ -54,11 +54,11 @@ A = [[1.0, 4.0], [9.0, 16.0]]
         ("MatMul(a, a) {transpose_b: true}", [[17.0, 73.0], [73.0, 337.0]]),
     ],
 )
-def test_expressions(line: str, expected: object) -> None:
+def test_expressions(line: str, expected: float | list[float] | list[list[float]]) -> None:
     found = evaluate(Graph(parse(f"{LEAVES}y = {line}")).value("y"))
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, np.float32(expected), rtol=1e-6)
-    assert found.shape == np.shape(expected)
+    np.testing.assert_allclose(found, np.asarray(expected), rtol=1e-6)
+    assert found.shape == np.asarray(expected).shape
 
 
 def test_squeeze() -> None:
@@ -123,7 +123,7 @@ def test_ranges_against_brute_force(
 
 
 def test_ranges_are_exact_float32() -> None:
-    weights = np.float32([[0.1, -0.7]])
+    weights = np.array([[0.1, -0.7]], dtype=np.float32)
     assert weight_range(weights, None, 8, True, True) == (
         (-float(np.float32(0.7)),),
         (float(np.float32(0.7)),),

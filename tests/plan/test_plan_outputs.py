@@ -27,7 +27,7 @@ def _sinks(text: str) -> list[str]:
         "",
         "init = NoOp(^w)\n",
         "zero = Const {value: 0.0}\nassign = Assign(w, zero)\n",
-        "v = VarHandleOp\nzero = Const {value: 0.0}\nassign = AssignVariableOp(v, zero)\nr = ReadVariableOp(v)\n",
+        "v = VarHandleOp\nzero = Const {value: 0.0}\na = AssignVariableOp(v, zero)\nr = ReadVariableOp(v)\n",
         'tag = Const {value: "loss"}\nsummary = ScalarSummary(tag, net/logits)\n',
         "shape = Shape(net/logits)\nstop = StopGradient(net/logits)\n",
         "regulariser = L2Loss(w/read)\n",  # depends on no data

@@ -35,7 +35,15 @@ def _activations(plan: Plan, rule: str | None = None) -> dict[str, str]:
 
 
 RELU = BIASED + "n/c/Relu = Relu(n/c/BiasAdd)\n"
-RANDOM = "shape = Const {value: [4]}\nrate = Const {value: 0.5}\nr = RandomUniform(shape)\nkeep = GreaterEqual(r, rate)\n"
+DROPOUT = """
+shape = Const {value: [4]}
+rate = Const {value: 0.5}
+r = RandomUniform(shape)
+keep = GreaterEqual(r, rate)
+mask = Cast(keep) {SrcT: bool}
+scaled = Mul(n/c/Relu, rate)
+d = Mul(scaled, mask)
+"""
 
 
 @pytest.mark.parametrize(
@@ -99,8 +107,7 @@ def test_declines_inside_dropout_and_goes_on_behind_it() -> None:
 
 
 def test_the_inference_graph_without_dropout_has_the_same_quantizers() -> None:
-    dropout = RANDOM + "mask = Cast(keep) {SrcT: bool}\nscaled = Mul(n/c/Relu, rate)\nd = Mul(scaled, mask)\n"
-    training = _plan(RELU + dropout + "a = Add(d, x)\n")
+    training = _plan(RELU + DROPOUT + "a = Add(d, x)\n")
     inference = _plan(RELU + "d = Identity(n/c/Relu)\na = Add(d, x)\n")
     assert _activations(training) == _activations(inference)
 

@@ -7,7 +7,12 @@ from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
 
-X = "x = Placeholder\nsizes = Const {value: [1, 8, 8, 3]}\nw = VariableV2 {shape: [3, 3, 3, 4]}\nw/read = Identity(w)\n"
+X = """
+x = Placeholder
+sizes = Const {value: [1, 8, 8, 3]}
+w = VariableV2 {shape: [3, 3, 3, 4]}
+w/read = Identity(w)
+"""
 
 
 @pytest.mark.parametrize(

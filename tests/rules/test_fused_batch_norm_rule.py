@@ -108,10 +108,11 @@ def test_freezing_concerns_batch_statistics_only() -> None:
         (CONV + "s = Squeeze(n/c/Conv2D) {squeeze_dims: [1]}\nb1 = BiasAdd(s, b/read)\naxis = Const {value: 1}\n"
          "y = ExpandDims(b1, axis)\n" + _norm("y"), "b/read:0", ("s", "y")),
         (MATMUL + "y = Reshape(n/c/MatMul, nested)\n" + _norm("y"), None, ("y",)),
-        (MATMUL + "z = BiasAdd(n/c/MatMul, b/read)\ny = Reshape(z, nested)\n" + _norm("y"), "b/read:0", ("y",)),
+        (MATMUL + "z = BiasAdd(n/c/MatMul, b/read)\ny = Reshape(z, nested)\n" + _norm("y"),
+         "b/read:0", ("y",)),
         (DEPTHWISE + _norm(), None, ()),
-        (CONV.replace("Conv2D(x, w/read)", "Conv2D(x, w/read) {dilations: [1, 2, 2, 1]}") + _norm(), None, ()),
-        (CONV.replace("Conv2D(x, w/read)", "Conv2D(x, w/read) {padding: EXPLICIT, "
+        (CONV.replace("(x, w/read)", "(x, w/read) {dilations: [1, 2, 2, 1]}") + _norm(), None, ()),
+        (CONV.replace("(x, w/read)", "(x, w/read) {padding: EXPLICIT, "
                       "explicit_paddings: [0, 0, 1, 1, 1, 1, 0, 0]}") + _norm(), None, ()),
     ],
 )  # fmt: skip

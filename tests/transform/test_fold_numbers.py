@@ -103,6 +103,15 @@ def test_eval_variants(variant: dict[str, Any], norm: Norm) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_statistics_that_keep_their_dimensions(bias: bool, training: bool) -> None:
+    net = one_layer("conv", norm="unfused", training=training, keep_dims=True, bias=bias)
+    before = train(net, parse(net.meta))
+    assert_same_training(before, train(net, folded(net, "train")))
+    assert_same_training(before, train(net, folded(net, "train", {"freeze_bn_delay": 1000})))
+
+
+@pytest.mark.parametrize("training", [True, False])
 def test_nchw(training: bool) -> None:
     net = one_layer("conv_nchw", norm="fused", training=training)
     before, after = channels_last(parse(net.meta)), channels_last(folded(net, "train"))
@@ -123,8 +132,9 @@ def test_forced_updates_still_happen(norm: Norm, resource: bool) -> None:
 @pytest.mark.parametrize("resource", [False, True])
 @pytest.mark.parametrize("norm", ["fused", "unfused"])
 class TestFreezing:
-    def test_statistics_switch_at_the_step(self, norm: Norm, resource: bool) -> None:
-        net = one_layer("conv", norm=norm, bias=True, resource=resource)
+    @pytest.mark.parametrize("assign", [False, True])
+    def test_statistics_switch_at_the_step(self, norm: Norm, resource: bool, assign: bool) -> None:
+        net = one_layer("conv", norm=norm, bias=True, resource=resource, assign=assign)
         inference = one_layer("conv", norm=norm, bias=True, resource=resource, training=False)
         frozen = folded(net, "train", {"freeze_bn_delay": 3})
         names = ["output:0", "loss:0"]
