@@ -158,7 +158,7 @@ def _rewrite(
     from fqrewrite.model.atomic import check_distinct, write_all
     from fqrewrite.model.container import load, output_format, to_bytes
     from fqrewrite.report.build import build_report
-    from fqrewrite.report.render import render
+    from fqrewrite.report.render import render, to_json
     from fqrewrite.rewrite import as_meta_graph, plan_model, rewrite_model
 
     report = report or output.with_name(output.name + ".report.json")
@@ -184,7 +184,7 @@ def _rewrite(
     if empty:
         click.echo(render(made, "text", color=_is_terminal(), verbose=verbose), nl=False)
         _refuse_empty(plan, str(model))
-    write_all([(output, to_bytes(opened, kind, text)), (report, render(made, "json").encode())])
+    write_all([(output, to_bytes(opened, kind, text)), (report, to_json(made))])
     if not quiet:
         click.echo(render(made, report_format, color=_is_terminal(), verbose=verbose), nl=False)
 
@@ -235,7 +235,7 @@ def rules(markdown: bool) -> None:
     """List what the tool recognises in a graph."""
     from fqrewrite.report.explain import rules_table
 
-    click.echo(rules_table("md" if markdown else "text"), nl=False)
+    click.echo(rules_table(markdown=markdown), nl=False)
 
 
 @cli.command()
@@ -311,8 +311,10 @@ def _is_empty(plan: Plan) -> bool:
 
 def _refuse_empty(plan: Plan, where: str) -> NoReturn:
     layers = sum(entry.kind == "layer" for entry in plan.left_out)
-    what = f"no layer would be quantized; {layers} are left out, for the reasons above" if layers else (
-        "no layer would be quantized: the graph has no convolution, depthwise convolution or matmul with weights"
+    what = (
+        f"no layer would be quantized; {layers} are left out, for the reasons above"
+        if layers
+        else ("no layer would be quantized: the graph has no convolution, depthwise convolution or matmul with weights")
     )
     raise Refusal("nothing-quantized", what, where=where)
 

@@ -1,4 +1,4 @@
-"""Every stable code a user can meet: what it means and what to do. README's table and `fqrewrite explain` are made of it.
+"""Every stable code a user can meet, what it means and what to do: README's table and `fqrewrite explain`.
 
 Kinds: an "error" ends the run; "left-out" is the reason for which a layer or tensor stays as it is; a "note" is worth
 knowing. Codes are never renamed.
@@ -45,7 +45,7 @@ _ERRORS: dict[str, tuple[str, str]] = {
     ),
     "nothing-trainable": (
         "Every layer's weights are constants (a frozen graph), so a training graph would have nothing to train.",
-        "Rewrite the graph with its variables (.meta with checkpoint), or use `fqrewrite eval`, which takes frozen graphs.",
+        "Rewrite the graph with its variables (.meta), or use `fqrewrite eval`, which takes frozen graphs.",
     ),
     "training-graph-in-eval": (
         "The graph normalises with the statistics of the batch (batch norm in training mode), so an eval graph made "
@@ -53,7 +53,7 @@ _ERRORS: dict[str, tuple[str, str]] = {
         "Build the graph with is_training=False and rewrite that; its variables have the same names.",
     ),
     "scope-matches-nothing": ("No node is in the configured scope.", "Correct `scope`, or leave it out."),
-    "output-not-found": ("A named output is not in the graph.", "Correct `outputs`; `fqrewrite plan` lists candidates."),
+    "output-not-found": ("A named output is not in the graph.", "Correct `outputs`, or leave it out."),
     "outputs-ambiguous": (
         "No output is named by a config, a signature or a collection, and several tensors look like one.",
         "Name the outputs: --outputs a:0,b:0.",
@@ -138,7 +138,7 @@ _ERRORS: dict[str, tuple[str, str]] = {
         "The output's suffix does not say what to write.",
         "Use .pb, .pbtxt, .meta or .meta.pbtxt.",
     ),
-    "output-is-input": ("An output is the same file as an input, perhaps through a link.", "Choose another output path."),
+    "output-is-input": ("An output is an input too, perhaps through a link.", "Choose another output path."),
     "outputs-not-distinct": ("Two outputs are the same file.", "Give graph and report different paths."),
     "collection-malformed": (
         "A variable collection holds something other than variables.",
@@ -200,7 +200,8 @@ _LEFT_OUT: dict[str, tuple[str, str]] = {
         "once for eval.",
     ),
     "batch-norm-without-moving-average": (
-        "A batch norm in training mode without moving-average updates has no inference form.",
+        "A batch norm in training mode whose moving-average updates are missing, or are in a form not known, cannot be "
+        "given its inference form.",
         "Keep the update ops in the graph when it is exported (UPDATE_OPS).",
     ),
     "data-format-differs": (

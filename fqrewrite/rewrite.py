@@ -10,7 +10,8 @@ from fqrewrite.config.records import Config
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.graph import Graph
 from fqrewrite.model.collections import add_variable, variable_def
-from fqrewrite.model.container import Kind, Model, convert_to_meta_graph
+from fqrewrite.model.container import Model, convert_to_meta_graph
+from fqrewrite.model.kinds import Kind
 from fqrewrite.plan.build import build_plan
 from fqrewrite.plan.items import Note, Plan
 from fqrewrite.transform.apply import Applied, apply_plan
@@ -132,4 +133,3 @@ def _declared_outputs(model: Model) -> tuple[str, ...]:
             for name in meta_graph.collection_def[key].node_list.value
         ]
     return tuple(dict.fromkeys(names))
-

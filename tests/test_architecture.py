@@ -30,8 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "transform": {"errors", "proto", "ir", "match", "plan.items", "version"},
     "report": {"errors", "codes", "plan.items", "version"},
 }
-# Reports join a plan with what its application returned: they name those records' types. And the table of rules in
-# README is made of the rules themselves.
+# Reports join a plan with what its application returned: they name those records' types. And the table of
+# rules in README is made of the rules themselves.
 EXCEPTIONS = {("report.build", "ir.editor"), ("report.build", "rewrite"), ("report.explain", "rules")}
 
 
@@ -149,7 +149,7 @@ def test_one_home_for_each_library(package: str, home: str) -> None:
 
 
 def test_schemas_are_made_where_formats_are() -> None:
-    """JSON schemas (which load a large part of msgspec) belong to the formats of config files and of reports."""
+    """JSON schemas belong to the formats that users see: config files and reports."""
     users = {
         module for module, path in _modules() if "msgspec.json.schema" in path.read_text(encoding="utf-8")
     }

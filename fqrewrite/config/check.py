@@ -104,9 +104,7 @@ def _explained(error: msgspec.ValidationError, data: object, where: Locate) -> C
     if missing:
         return ConfigError("config-value", f"the key {missing[1]} is missing", where=where(path))
     expected = explain.expected_words(explain.at(ConfigFile, path))
-    return ConfigError(
-        "config-value", f"expected {expected}, got {explain.found_words(value)}", where=where(path)
-    )
+    return ConfigError("config-value", f"expected {expected}, got {explain.found_words(value)}", where=where(path))
 
 
 def _check_rule(rule: RuleEntry, path: KeyPath, where: Locate) -> None:

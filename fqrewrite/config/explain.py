@@ -65,11 +65,7 @@ def expected_words(expected: Type) -> str:
     if isinstance(expected, inspect.StructType):
         return f"a mapping with some of the keys {', '.join(fields(expected.cls))}"
     if isinstance(expected, inspect.ListType):
-        entry = (
-            "mappings"
-            if structs(expected.item_type)
-            else f"entries, each {expected_words(expected.item_type)}"
-        )
+        entry = "mappings" if structs(expected.item_type) else f"entries, each {expected_words(expected.item_type)}"
         return f"a list of {entry}"
     if isinstance(expected, inspect.LiteralType):
         return " or ".join(str(value) for value in expected.values)
@@ -93,9 +89,7 @@ def found_words(value: object) -> str:
     if isinstance(value, str):
         shown = value if len(value) <= 60 else value[:57] + "..."
         # In YAML 1.1 numbers such as 1e-3 are text, which nobody expects.
-        return f'"{shown}"' + (
-            " (text: in YAML write numbers unquoted, as 8 or 0.001)" if _is_number(value) else ""
-        )
+        return f'"{shown}"' + (" (text: in YAML write numbers unquoted, as 8 or 0.001)" if _is_number(value) else "")
     if isinstance(value, list):
         return "a list" if value else "an empty list"
     if isinstance(value, dict):

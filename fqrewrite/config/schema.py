@@ -24,17 +24,13 @@ Step = Annotated[int, Meta(ge=0, le=_MAX_STEP, extra={"words": "a number of step
 # The FakeQuant ops themselves take 2 to 16 bits, but TFLite has no integer kernels for weights of more than
 # 8, and 16-bit activations convert to wrong numbers.
 Bits = Annotated[int, Meta(ge=2, le=8)]
-ScopeName = Annotated[
-    str, Meta(pattern=f"^({_NAME})?{_END}", extra={"words": "a name scope such as net/block1"})
-]
+ScopeName = Annotated[str, Meta(pattern=f"^({_NAME})?{_END}", extra={"words": "a name scope such as net/block1"})]
 TensorName = Annotated[
     str, Meta(pattern=f"^{_NAME}(:[0-9]+)?{_END}", extra={"words": "the name of a tensor, such as logits:0"})
 ]
 OpType = Annotated[
     str,
-    Meta(
-        pattern=f"^[A-Za-z][A-Za-z0-9_>]*{_END}", extra={"words": "an op type such as Conv2D (no wildcards)"}
-    ),
+    Meta(pattern=f"^[A-Za-z][A-Za-z0-9_>]*{_END}", extra={"words": "an op type such as Conv2D (no wildcards)"}),
 ]
 NamePattern = Annotated[
     str,
@@ -57,9 +53,7 @@ class Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How weights are quantized: by their range in this very step, after batch norm is folded into them."""
 
     bits: Annotated[Bits, Meta(description="Number of bits of the integers.")] | UnsetType = UNSET
-    symmetric: (
-        Annotated[bool, Meta(description="Whether the range is made symmetric around zero.")] | UnsetType
-    ) = UNSET
+    symmetric: Annotated[bool, Meta(description="Whether the range is made symmetric around zero.")] | UnsetType = UNSET
     granularity: (
         Annotated[
             Literal["per_tensor", "per_channel"],
@@ -73,9 +67,7 @@ class Activations(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How activations are quantized: by a moving average of their range, learned in training."""
 
     bits: Annotated[Bits, Meta(description="Number of bits of the integers.")] | UnsetType = UNSET
-    symmetric: (
-        Annotated[bool, Meta(description="Whether the range is made symmetric around zero.")] | UnsetType
-    ) = UNSET
+    symmetric: Annotated[bool, Meta(description="Whether the range is made symmetric around zero.")] | UnsetType = UNSET
     ema_decay: (
         Annotated[
             float,
@@ -100,8 +92,7 @@ class MatchBy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     name: (
-        Annotated[NamePattern, Meta(description="A name, scope, glob or regex:, as in a plain match.")]
-        | UnsetType
+        Annotated[NamePattern, Meta(description="A name, scope, glob or regex:, as in a plain match.")] | UnsetType
     ) = UNSET
 
 
@@ -129,9 +120,7 @@ class RuleEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     quantize: (
-        Annotated[
-            bool, Meta(description="false leaves the layer float; true takes an earlier rule's false back.")
-        ]
+        Annotated[bool, Meta(description="false leaves the layer float; true takes an earlier rule's false back.")]
         | UnsetType
     ) = UNSET
     because: Annotated[str, Meta(description="The reason, for the report.")] | UnsetType = UNSET
@@ -145,10 +134,7 @@ class ConfigFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quant_delay: (
         Annotated[
             Step,
-            Meta(
-                description="Training steps before tensors are quantized. "
-                "Ranges are learned from the first step."
-            ),
+            Meta(description="Training steps before tensors are quantized. Ranges are learned from the first step."),
         ]
         | UnsetType
     ) = UNSET
@@ -170,9 +156,7 @@ class ConfigFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     weights: Annotated[Weights, Meta(description="How weights are quantized.")] | UnsetType = UNSET
-    activations: Annotated[Activations, Meta(description="How activations are quantized.")] | UnsetType = (
-        UNSET
-    )
+    activations: Annotated[Activations, Meta(description="How activations are quantized.")] | UnsetType = UNSET
     outputs: (
         Annotated[
             Annotated[list[TensorName], Meta(min_length=1)] | None,

@@ -82,16 +82,12 @@ def _problem(pattern: str) -> str | None:
     # What TensorFlow allows in node names, and the three wildcards.
     foreign = re.search(r"[^A-Za-z0-9_.\\/>*?-]", pattern)
     if foreign:
-        return (
-            f"has a {foreign[0]!r}, which no node name has; globs know *, ** and ?, for more write regex:..."
-        )
+        return f"has a {foreign[0]!r}, which no node name has; globs know *, ** and ?, for more write regex:..."
     components = pattern.removesuffix("/").split("/")
     if "" in components:
         return "has an empty component between two slashes"
     if any("**" in component and component != "**" for component in components):
-        return (
-            "has a ** next to other characters; ** stands alone between slashes, * matches within a component"
-        )
+        return "has a ** next to other characters; ** stands alone between slashes, * matches within a component"
     return None
 
 
@@ -108,9 +104,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
     for index, component in enumerate(components):
         last = index == len(components) - 1
         if component != "**":
-            expression += "".join(_GLOB.get(char) or re.escape(char) for char in component) + (
-                "" if last else "/"
-            )
+            expression += "".join(_GLOB.get(char) or re.escape(char) for char in component) + ("" if last else "/")
         elif index and components[index - 1] == "**":
             continue
         elif not last and set(components[index:]) != {"**"}:

@@ -191,9 +191,7 @@ class _Builder:
 
     def _error(self, code: str, what: str, node: yaml.Node, path: KeyPath) -> ConfigError:
         dotted = dotted_key(path)
-        return ConfigError(
-            code, what, where=f"{self._name}:{_line(node)}" + (f": {dotted}" if dotted else "")
-        )
+        return ConfigError(code, what, where=f"{self._name}:{_line(node)}" + (f": {dotted}" if dotted else ""))
 
 
 def _line(node: yaml.Node) -> int:

@@ -91,7 +91,8 @@ class Block:
     def variables(self, scope: str) -> list[BlockVariable]:
         """The variables that the block has under a scope."""
         texts = self._variables.replace(SCOPE, scope).split(_SEPARATOR)
-        return [BlockVariable(*texts[4 * i : 4 * i + 4], resource) for i, resource in enumerate(self._resource)]
+        names = zip(texts[0::4], texts[1::4], texts[2::4], texts[3::4], self._resource, strict=True)
+        return [BlockVariable(*row) for row in names] if self._resource else []
 
 
 def _fill(pattern: str, scope: str, arguments: Sequence[str]) -> str:

@@ -112,12 +112,10 @@ class Editor:
         node = Node(name, template.op, proto, len(nodes))
         if inputs:
             node.inputs = data = list(inputs)
-            slot = 0
             texts = []
-            for source, port in data:
+            for slot, (source, port) in enumerate(data):
                 source.uses.append((node, slot))
                 texts.append(f"{source.name}:{port}" if port else source.name)
-                slot += 1
             proto.input.extend(texts)
         if controls:
             node.controls = list(controls)
@@ -215,7 +213,15 @@ class Editor:
         self._current.replaced.append(name)
 
     def commit(self) -> None:
-        """Writes the inputs of all rewired nodes into their NodeDefs, and enters new nodes in the op-type index."""
+        """Writes the inputs of all rewired nodes into their NodeDefs, and enters new nodes in the op-type index.
+
+        Raises:
+            GraphError: `duplicate-node-name` when two blocks share a name.
+        """
+        inserted = [name for edits in self.log.items.values() for name in edits.inserted]
+        if len(set(inserted)) != len(inserted):
+            twice = next(name for name in inserted if inserted.count(name) > 1)
+            raise GraphError("duplicate-node-name", f"two nodes were inserted under the name {twice!r}", where=twice)
         for node in self._dirty:
             field = node.proto.input
             del field[:]

@@ -17,7 +17,9 @@ _CONTROL_FLOW = _ENTER | _EXIT | _SWITCH | _MERGE
 
 
 def topological_order(graph: Graph) -> list[Node]:
-    """All nodes, each behind what it reads and waits for (Kahn); back edges of while loops do not count. O(nodes + edges).
+    """All nodes, each behind what it reads and waits for (Kahn 1962). O(nodes + edges).
+
+    Back edges of while loops do not count.
 
     Raises:
         GraphError: `graph-cycle`, naming nodes on one cycle.

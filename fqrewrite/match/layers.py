@@ -36,7 +36,7 @@ class Layer:
 
     @property
     def data_format(self) -> str:
-        """"NHWC" or "NCHW": where the output has its channels."""
+        """ "NHWC" or "NCHW": where the output has its channels."""
         return get_str(self.node.proto, "data_format", "NHWC") if self.kind != "matmul" else "NHWC"
 
     @property

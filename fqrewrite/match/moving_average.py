@@ -1,8 +1,9 @@
 """Finding the moving averages of batch statistics by their update ops.
 
-Two forms of the same update are known, v being a variable and x a statistic of the batch:
+Three forms of the same update are known, v being a variable and x a statistic of the batch:
 
     v := v - (v - x) * rate         AssignSub; contrib, slim, tf.layers, Keras
+    v := v + (x - v) * rate         AssignAdd; written by hand, and both of these with Assign
     v := v * decay + x * (1-decay)  Assign; written by hand
 """
 
@@ -14,6 +15,7 @@ from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.parameters import read_variable, strip_identity
 
 _SUBTRACT = frozenset({"AssignSub", "AssignSubVariableOp"})
+_ADD = frozenset({"AssignAdd", "AssignAddVariableOp"})
 _ASSIGN = frozenset({"Assign", "AssignVariableOp"})
 _PASS = frozenset({"Identity", "Cast", "Squeeze", "Reshape", "StopGradient"})
 
@@ -43,17 +45,28 @@ def find_moving_average(statistic: Value) -> Update | None:
 
 
 def _difference(sub: Node, slot: int) -> Update | None:
+    """Follows v - x or x - v through the rate to an assignment that takes it off v, or adds it to v."""
     read = sub.inputs[1 - slot]
     variable = read_variable(read)
-    if variable is None or slot != 1:
+    if variable is None:
         return None
-    for mul, _ in sub.value().uses():
-        if mul.op != "Mul":
-            continue
-        for assign in mul.value().consumers():
-            if assign.op in _SUBTRACT and assign.inputs[0].node is variable:
-                return Update(read, assign, absolute=False)
+    in_place = _SUBTRACT if slot == 1 else _ADD
+    for step in (consumer for consumer in sub.value().consumers() if consumer.op == "Mul"):
+        for consumer in step.value().consumers():
+            if consumer.op in in_place and consumer.inputs[0].node is variable:
+                return Update(read, consumer, absolute=False)
+            if _moves(consumer, step.value(), variable, away=slot == 1):
+                for assign in consumer.value().consumers():
+                    if assign.op in _ASSIGN and assign.inputs[0].node is variable:
+                        return Update(read, assign, absolute=True)
     return None
+
+
+def _moves(node: Node, step: Value, variable: Node, *, away: bool) -> bool:
+    """Whether the node is v - step (away) or v + step."""
+    if away:
+        return node.op == "Sub" and node.inputs[1] == step and read_variable(node.inputs[0]) is variable
+    return node.op in ("Add", "AddV2") and any(read_variable(operand) is variable for operand in node.inputs)
 
 
 def _weighted_sum(mul: Node) -> Update | None:

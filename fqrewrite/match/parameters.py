@@ -13,9 +13,7 @@ from fqrewrite.proto.dtypes import DT_FLOAT, base_dtype
 from fqrewrite.proto.tensors import float_scalar, small_ints
 
 VARIABLE_OPS = frozenset({"Variable", "VariableV2", "VarHandleOp", "TemporaryVariable"})
-FAKE_QUANT_OPS = frozenset(
-    {"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel"}
-)
+FAKE_QUANT_OPS = frozenset({"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel"})
 _PASS_SHAPE = frozenset({"Identity", "ReadVariableOp"}) | FAKE_QUANT_OPS
 _CONTROL_FLOW = frozenset({"Switch", "Merge", "Enter", "Exit", "NextIteration", "RefSwitch", "RefMerge", "RefEnter"})
 

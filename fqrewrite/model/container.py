@@ -186,9 +186,7 @@ def output_format(path: Path, model: Model) -> tuple[Kind, bool]:
         return "graph_def", False
     if name.endswith(".meta"):
         return "meta_graph", model.text and model.kind == "meta_graph"
-    raise ConfigError(
-        "output-suffix", "the output's suffix must be .pb, .pbtxt, .meta or .meta.pbtxt", where=str(path)
-    )
+    raise ConfigError("output-suffix", "the output's suffix must be .pb, .pbtxt, .meta or .meta.pbtxt", where=str(path))
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:

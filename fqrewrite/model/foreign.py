@@ -47,9 +47,7 @@ def foreign_error(raw: bytes, where: str) -> InputError | None:
     if found is None:
         return None
     description, remedy = found
-    return InputError(
-        "file-foreign", f"this is {description}, not a TensorFlow graph", where=where, remedy=remedy
-    )
+    return InputError("file-foreign", f"this is {description}, not a TensorFlow graph", where=where, remedy=remedy)
 
 
 def _recognise(raw: bytes, where: str) -> tuple[str, str] | None:

@@ -26,9 +26,7 @@ _OPTIMIZER_PREFIXES = ("Apply", "ResourceApply", "SparseApply", "ResourceSparseA
 _HAND_ON = frozenset({"Identity", "RefIdentity", "Enter", "RefEnter", "Switch", "RefSwitch"})
 _READ = _HAND_ON | {"ReadVariableOp", "Cast", "Reshape"}
 # Values that come from outside the graph, set as they are.
-_OUTSIDE = frozenset(
-    {"RestoreV2", "Restore", "RestoreSlice", "Placeholder", "PlaceholderV2", "PlaceholderWithDefault"}
-)
+_OUTSIDE = frozenset({"RestoreV2", "Restore", "RestoreSlice", "Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
 _DATA_PREFIXES = ("Placeholder", "Iterator", "QueueDequeue", "Reader", "PyFunc")
 _FUSED_BATCH_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 
@@ -84,9 +82,7 @@ class _Finder:
             elif op in ("Identity", "ReadVariableOp"):
                 # Only direct reads: one behind a Switch or Enter runs in its branch or frame only.
                 source = self.nodes.get(_node_name(node.input[0])) if node.input else None
-                if source is not None and source.op in (
-                    REF_VARIABLES if op == "Identity" else RESOURCE_VARIABLES
-                ):
+                if source is not None and source.op in (REF_VARIABLES if op == "Identity" else RESOURCE_VARIABLES):
                     self.reads.setdefault(source.name, []).append(node.name)
             elif op in _FUSED_BATCH_NORMS:
                 if not attrs.get_bool(node, "is_training", True):
@@ -208,9 +204,7 @@ class _Finder:
         if self._behind_op(node, slot, "Rsqrt") is not None:
             return True
         scale = self._behind_op(node, slot, "Mul")
-        return scale is not None and any(
-            self._behind_op(scale, factor, "Rsqrt") is not None for factor in (0, 1)
-        )
+        return scale is not None and any(self._behind_op(scale, factor, "Rsqrt") is not None for factor in (0, 1))
 
     def _behind_op(self, node: Any, slot: int, op: str) -> Any:
         """Returns the node that an input slot leads to if it has the op, else None."""

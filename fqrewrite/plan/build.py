@@ -74,22 +74,19 @@ class _Planner:
         self._quantize_elementwise()
         self._add_notes()
         ledger, analysis = self.ledger, self.analysis
+        names = {node.name for node in analysis.layers}
         return Plan(
             tool_version=__version__,
             source_sha256=source_sha256,
             config=msgspec.json.decode(msgspec.json.encode(self.config)),  # lists, as in a plan that was read back
             outputs=tuple(str(value) for value in analysis.outputs),
-            resource_variables=bool(analysis.graph.by_op("VarHandleOp")) or not analysis.graph.by_op("VariableV2", "Variable"),
+            resource_variables=_uses_resources(analysis.graph),
             folds=tuple(ledger.folds),
             quantizers=tuple(ledger.quantizers),
             left_out=ledger.left_out,
             notes=ledger.notes,
-            layers=len(analysis.layers) + sum(entry.kind == "layer" and not self._is_layer(entry.name) for entry in ledger.left_out),
+            layers=len(names | {entry.name for entry in ledger.left_out if entry.kind == "layer"}),
         )
-
-    def _is_layer(self, name: str) -> bool:
-        node = self.analysis.graph.nodes.get(name)
-        return node is not None and node in self.analysis.layers
 
     def _proposals(self, phase: Phase, order: list[Node] | None = None) -> Iterator[tuple[str, Proposal]]:
         """What the rules of a phase say, rule by rule; each proposal is acted on before the next one is asked for."""
@@ -139,8 +136,10 @@ class _Planner:
                 self.ledger.folds.append(item)
                 self.analysis.add_fold(layer, proposal.output, batch_statistics=item.statistics == "batch")
             elif isinstance(proposal, Decline):
+                if proposal.layer is not None and proposal.layer.node in self.folds:
+                    proposal = msgspec.structs.replace(proposal, layer=None)  # another batch norm is folded into it
                 self.ledger.decline(proposal)
-                if proposal.layer is not None and proposal.layer.node not in self.folds:
+                if proposal.layer is not None:
                     self.analysis.set_aside.add(proposal.layer.node)
 
     def _place_quantizers(self) -> None:
@@ -176,3 +175,8 @@ class _Planner:
             if value in self.analysis.quantized and not value.uses():
                 text = f"{value}: the output is quantized behind the tensor of that name, which stays float"
                 self.ledger.note(Note(code="output-not-quantized", text=text))
+
+
+def _uses_resources(graph: Graph) -> bool:
+    """Whether the model keeps resource variables; a model without variables gets them, as TensorFlow 2 prefers them."""
+    return bool(graph.by_op("VarHandleOp")) or not graph.by_op("VariableV2", "Variable")

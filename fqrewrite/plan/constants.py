@@ -14,7 +14,6 @@ from fqrewrite.proto.dtypes import DT_FLOAT, dtype_name
 from fqrewrite.proto.tensors import to_numpy
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[Any]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import msgspec
+
 from fqrewrite.config.records import ActivationSettings, WeightSettings
 from fqrewrite.config.settings import LayerSettings
 from fqrewrite.ir.graph import Node, Value
@@ -17,6 +21,16 @@ _RELU = frozenset({"Relu", "Relu6"})
 _ACTIVATIONS = _RELU | {"Identity"}
 _WEIGHTS_INITIAL = (-6.0, 6.0)
 _ACTIVATION_INITIAL = (0.0, 6.0)
+
+
+class _Owner(NamedTuple):
+    """What an activation quantizer belongs to: its layer and fold if any, their settings, and who decided it."""
+
+    layer: str | None
+    fold: FoldItem | None
+    settings: ActivationSettings
+    rule: str
+    because: str | None
 
 
 class QuantizerBuilder:
@@ -37,7 +51,7 @@ class QuantizerBuilder:
         and ``post_activation_bypass_quant``.
         """
         layer, node = found.layer, found.layer.node
-        analysis, because = self.analysis, settings.activations_origin
+        owner = _Owner(node.name, fold, settings.activations, rule, settings.activations_origin)
         if self._in_scope(node.name):
             self._weights(layer, fold, settings, rule)
         else:
@@ -51,10 +65,10 @@ class QuantizerBuilder:
                 inside = inside and all(self._in_scope(consumer.name) for consumer in value.consumers())
             if inside:
                 initial = _ACTIVATION_INITIAL if kind == "act_quant" else _WEIGHTS_INITIAL
-                self._activation(value, _join(scope, kind), role, layer, fold, settings.activations, initial, rule, because)
+                self._activation(value, _join(scope, kind), role, initial, owner)
             elif self._in_scope(node.name):
                 self.ledger.leave_out_tensor(value, "outside-scope", f"it reaches outside the scope {self.scope!r}")
-            analysis.settled.add(value.node)
+            self.analysis.settled.add(value.node)
 
         activation(found.activation, outer, "act_quant", "activation")
         if found.bypass is not None and found.biased is not None:
@@ -74,7 +88,7 @@ class QuantizerBuilder:
         # tf.contrib.quantize forgets `symmetric` for this kind, and checkpoints trained with it expect that.
         plain = ActivationSettings(bits=settings.bits, symmetric=False, ema_decay=settings.ema_decay)
         scope = f"{node.name}/activation_{node.op}_quant"
-        self._activation(value, scope, "elementwise", None, None, plain, _WEIGHTS_INITIAL, rule, because)
+        self._activation(value, scope, "elementwise", _WEIGHTS_INITIAL, _Owner(None, None, plain, rule, because))
 
     def _weights(self, layer: Layer, fold: FoldItem | None, settings: LayerSettings, rule: str) -> None:
         weights, node = layer.weights, layer.node
@@ -123,7 +137,7 @@ class QuantizerBuilder:
         elif layer.kind == "matmul" and (layer.slot != 1 or transposed(layer.node, "b")):
             why = f"{name}: its output channels are not the last axis of its weights, which are quantized per tensor"
         else:
-            return Scheme(bits=wanted.bits, symmetric=wanted.symmetric, narrow_range=True, granularity="per_channel"), shape
+            return msgspec.structs.replace(scheme, granularity="per_channel"), shape
         self.ledger.note(Note(code="per-channel-unavailable", text=why))
         return scheme, ()
 
@@ -166,18 +180,7 @@ class QuantizerBuilder:
             scale = scale.reshape(-1, 1)
         return scale
 
-    def _activation(
-        self,
-        value: Value,
-        scope: str,
-        role: Role,
-        layer: Layer | None,
-        fold: FoldItem | None,
-        settings: ActivationSettings,
-        initial: tuple[float, float],
-        rule: str,
-        because: str | None,
-    ) -> None:
+    def _activation(self, value: Value, scope: str, role: Role, initial: tuple[float, float], owner: _Owner) -> None:
         if value in self.analysis.quantized:
             return
         if self.analysis.runs_into_fake_quant(value):
@@ -187,20 +190,21 @@ class QuantizerBuilder:
                 self.ledger.leave_out_tensor(value, "already-quantized", reason)
             return
         scope = self.ledger.names.free_scope(scope)
+        fold, settings = owner.fold, owner.settings
         self.ledger.add_quantizer(
             QuantizerItem(
                 id=f"quantize:{scope}",
                 scope=scope,
                 role=role,
-                layer=layer.node.name if layer else None,
+                layer=owner.layer,
                 tensor=str(value),
                 edges=None,
                 fold=fold.id if fold is not None and str(value) == fold.output else None,
                 scheme=Scheme(bits=settings.bits, symmetric=settings.symmetric, narrow_range=False),
                 range=RangeSpec(source="ema", initial=initial, decay=settings.ema_decay),
                 delay=self.delay,
-                rule=rule,
-                because=because,
+                rule=owner.rule,
+                because=owner.because,
             )
         )
         self.analysis.quantized.add(value)

@@ -152,9 +152,7 @@ def to_numpy(tensor_proto: Any) -> numpy.ndarray[Any, Any]:
 
     dtype_number = tensor_proto.dtype
     if dtype_number not in _VALUE_FIELDS or dtype_number == dtypes.DT_STRING:
-        raise Refusal(
-            "tensor-dtype", f"a constant is {dtypes.dtype_name(dtype_number)}, which is not supported"
-        )
+        raise Refusal("tensor-dtype", f"a constant is {dtypes.dtype_name(dtype_number)}, which is not supported")
     dtype = numpy.dtype(dtypes.dtype_name(dtype_number)).newbyteorder("<")
     count = element_count(tensor_proto)
     dims = tuple(dimension.size for dimension in tensor_proto.tensor_shape.dim)

@@ -27,11 +27,7 @@ def explain_text(name: str | None) -> str:
         found = CODES.get(name)
         if found is None:
             raise _unknown(name)
-        return (
-            f"{found.name} ({found.kind})\n"
-            + _wrapped(found.meaning)
-            + _wrapped(f"What to do: {found.remedy}")
-        )
+        return f"{found.name} ({found.kind})\n" + _wrapped(found.meaning) + _wrapped(f"What to do: {found.remedy}")
     blocks = []
     for kind, title in _KINDS.items():
         codes = _codes(kind)

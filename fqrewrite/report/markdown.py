@@ -27,13 +27,9 @@ def render_markdown(report: Report) -> str:
         header = ("left out", "kind", "op", "code", "reason", "remedy")
         parts.append("#### Left out\n\n" + table(header, [_left_out(entry) for entry in report.left_out]))
     if report.notes:
-        parts.append(
-            "#### Notes\n\n" + "".join(f"* {code(note.code)}: {plain(note.text)}\n" for note in report.notes)
-        )
+        parts.append("#### Notes\n\n" + "".join(f"* {code(note.code)}: {plain(note.text)}\n" for note in report.notes))
     if report.inserted:
-        parts.append(
-            _details(words.count(quantizers, "fake quantizer"), _quantizers(report), quantizers <= _OPEN_ROWS)
-        )
+        parts.append(_details(words.count(quantizers, "fake quantizer"), _quantizers(report), quantizers <= _OPEN_ROWS))
     if report.folds:
         parts.append(_details(words.count(summary.folds, "folded batch norm"), _folds(report), False))
     parts.append(f"fqrewrite {report.tool_version}, input sha256 {code(report.input.sha256)}\n")

@@ -42,9 +42,7 @@ def _parts(report: Report, verbose: bool) -> list[RenderableType]:
         parts.append(_table("Layers", ("layer", "weights", "activations", "batch norm"), layers, lines=False))
     if verbose and report.inserted:
         quantizers = [_quantizer(item) for item in report.inserted]
-        parts.append(
-            _table("Fake quantizers", ("node, and what it quantizes", "how, and by which rule"), quantizers)
-        )
+        parts.append(_table("Fake quantizers", ("node, and what it quantizes", "how, and by which rule"), quantizers))
     if verbose and report.folds:
         folds = [_fold(item) for item in report.folds]
         parts.append(_table("Folded batch norms", ("layer, and its batch norm", "result, and how"), folds))
@@ -69,9 +67,7 @@ def _quantizer(item: FakeQuant) -> tuple[Text, ...]:
 
 
 def _fold(item: Fold) -> tuple[Text, ...]:
-    return _lines((item.layer, ""), (item.batch_norm, "dim")), _lines(
-        (item.result, ""), (words.fold_kind(item), "dim")
-    )
+    return _lines((item.layer, ""), (item.batch_norm, "dim")), _lines((item.result, ""), (words.fold_kind(item), "dim"))
 
 
 def _left_out(entry: LeftOut) -> tuple[Text, ...]:

@@ -46,9 +46,7 @@ def _quantizers(report: Report) -> list[tuple[str, ...]]:
 
 
 def _folds(report: Report) -> list[tuple[str, ...]]:
-    return [
-        ("fold", item.layer, item.batch_norm, item.result, words.fold_kind(item)) for item in report.folds
-    ]
+    return [("fold", item.layer, item.batch_norm, item.result, words.fold_kind(item)) for item in report.folds]
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:

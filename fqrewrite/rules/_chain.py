@@ -87,13 +87,11 @@ def _bias_slot(node: Node, analysis: Analysis) -> int | None:
 def _not_after_layer(node: Node) -> NoChain:
     return NoChain(
         code="batch-norm-not-after-layer",
-        reason=f"it normalises the output of {node.op} {node.name!r}, not of a layer, so there is nothing to fold it into",
+        reason=f"it normalises the output of {node.op} {node.name!r}, and only a layer can take it in",
     )
 
 
-def _shape_mismatch(
-    layer: Layer, nodes: list[Node], bias: Value | None, parameters: tuple[Value, ...]
-) -> str | None:
+def _shape_mismatch(layer: Layer, nodes: list[Node], bias: Value | None, parameters: tuple[Value, ...]) -> str | None:
     """Why the batch norm's channels are not the layer's; None when they are."""
     if layer.kind == "matmul" and layer.slot == 0:
         return "its layer multiplies the weights from the left, so the channels are not the last axis"

@@ -25,7 +25,7 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     moving_mean = find_moving_average(Value(node, 1)) if training else None
     moving_variance = find_moving_average(Value(node, 2)) if training else None
     if not isinstance(chain, NoChain) and training and (moving_mean is None or moving_variance is None):
-        reason = "it is in training mode and no update of its moving averages is in the graph"
+        reason = "it is in training mode and the graph has no update of its moving averages in a known form"
         chain = NoChain(code="batch-norm-without-moving-average", reason=reason, layer=chain.layer)
     if not isinstance(chain, NoChain):
         chain = _obstacle(node, chain, analysis) or chain

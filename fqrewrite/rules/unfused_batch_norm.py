@@ -13,7 +13,7 @@ from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.moving_average import find_moving_average
 from fqrewrite.match.parameters import constant_float, constant_ints, dtype_of
-from fqrewrite.match.pattern import Bind, Op, OneOf
+from fqrewrite.match.pattern import Bind, OneOf, Op
 from fqrewrite.match.proposal import Decline, FoldProposal, Proposal, Rule
 from fqrewrite.proto.attrs import get_ints
 from fqrewrite.proto.dtypes import DT_FLOAT, dtype_name
@@ -52,7 +52,7 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
         reason = "its statistics are not those of a whole channel"
         chain = NoChain(code="batch-norm-channels-differ", reason=reason, layer=chain.layer)
     if not isinstance(chain, NoChain) and batch and (moving_mean is None or moving_variance is None):
-        reason = "it is in training mode and no update of its moving averages is in the graph"
+        reason = "it is in training mode and the graph has no update of its moving averages in a known form"
         chain = NoChain(code="batch-norm-without-moving-average", reason=reason, layer=chain.layer)
     if not isinstance(chain, NoChain):
         chain = _obstacle(node, chain, analysis) or chain

@@ -112,9 +112,8 @@ def _edge(text: str, graph: Graph) -> tuple[Node, int]:
 
 def _variable_device(item: QuantizerItem, graph: Graph) -> str:
     """Range variables live where the layer keeps its own variables (a parameter server, for instance)."""
-    if item.role != "weights" or item.layer is None:
-        if item.layer is None:
-            return ""
+    if item.layer is None:
+        return ""
     node = graph.node(item.layer)
     for operand in reversed(node.inputs):
         for leaf in leaves(operand):

@@ -44,9 +44,7 @@ class Emitter:
         """Adds a node; returns its output 0."""
         return Value(self.editor.add(template, name, inputs, device=device), 0)
 
-    def insert(
-        self, key: Hashable, record: Callable[[], Block], scope: str, arguments: Sequence[Value]
-    ) -> list[Value]:
+    def insert(self, key: Hashable, record: Callable[[], Block], scope: str, arguments: Sequence[Value]) -> list[Value]:
         """Inserts a block, which is recorded when its key is met for the first time; returns what it exports."""
         block = self._blocks.get(key)
         if block is None:

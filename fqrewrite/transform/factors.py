@@ -100,7 +100,9 @@ class Factors:
         scale, rsqrt, *offset = self.emitter.insert(key, record, self.scope, list(given.values()))
         return Moving(scale, rsqrt, offset[0] if offset else None)
 
-    def batch(self, moving: Moving, y: Value | None, mean: Value | None, variance: Value | None, frozen: Value | None) -> Batch:
+    def batch(
+        self, moving: Moving, y: Value | None, mean: Value | None, variance: Value | None, frozen: Value | None
+    ) -> Batch:
         """The batch block.
 
         Args:
@@ -197,10 +199,10 @@ class _BatchRecorder(_Recorder):
     kind = "batch"
 
     def record(self) -> Block:
-        add, exports = self.builder.add, []
+        add = self.builder.add
+        exports: list[str] = []
         if "y" in self.marks:
-            mean, variance, unbiased = self._statistics(self.marks["y"])
-            exports = [mean, unbiased]
+            mean, variance, *exports = self._statistics(self.marks["y"])
         else:
             mean, variance = self.vector("mean"), self.vector("variance")
         rsqrt = self.rsqrt(variance, "batch")
@@ -214,19 +216,20 @@ class _BatchRecorder(_Recorder):
             ratio = self.reshaped("ratio_nchw", ratio, (-1, 1, 1))
         return self.builder.build(offset, ratio, *exports)
 
-    def _statistics(self, y: str) -> tuple[str, str, str]:
-        """mu_b, v_b and v_b * n / (n - 1), n the number of elements in a channel, of float32[..., C] or float32[N, C, H, W].
+    def _statistics(self, y: str) -> tuple[str, str, str, str]:
+        """mu_b and v_b of float32[..., C] or float32[N, C, H, W]; then mu_b and v_b * n / (n - 1) without gradients.
 
-        The last is what a fused batch norm feeds its moving average. With e = n * C elements in all it is
+        The last two are what a fused batch norm gives to its moving averages, n being the number of elements in a
+        channel; it too lets no gradient through them. With e = n * C elements in all the last is
         v_b * e / max(e - C, C), which for n = 1 is v_b, as the fused op has it.
         """
         add, channels = self.builder.add, self.site.channels
-        axes = (0, 2, 3) if self.site.nchw else (0, 1, 2)
+        axes: tuple[int, ...] = (0, 2, 3) if self.site.nchw else (0, 1, 2)
         if channels is not None and not self.site.nchw:
             # Over a [N*H*W, C] view the reductions cost a fifth less than over four axes (scripts/bench_statistics.py).
             y, axes = self.reshaped("rows", y, (-1, channels)), (0,)
         mean = add(templates.MEAN, "mean", y, self.ints(axes))
-        centre = add(templates.STOP_GRADIENT, "centre", mean)
+        centre = still_mean = add(templates.STOP_GRADIENT, "centre", mean)
         if self.site.nchw:
             centre = self.reshaped("centre_nchw", centre, (-1, 1, 1))
         squares = add(templates.SQUARED_DIFFERENCE, "squares", y, centre)
@@ -239,4 +242,5 @@ class _BatchRecorder(_Recorder):
         others = add(templates.SUB, "other_elements", elements, width)
         others = add(templates.MAXIMUM, "at_least_channels", others, width)
         bessel = add(templates.DIV, "bessel", elements, others)
-        return mean, variance, add(templates.MUL, "unbiased_variance", variance, bessel)
+        still_variance = add(templates.STOP_GRADIENT, "still_variance", variance)
+        return mean, variance, still_mean, add(templates.MUL, "unbiased_variance", still_variance, bessel)

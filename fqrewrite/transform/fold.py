@@ -1,7 +1,7 @@
 """Folding a batch norm into the layer before it.
 
-With W the weights, y = layer(x, W) [+ b], mu_b and v_b mean and biased variance of y over the batch, mu and v the moving
-averages, s_b = sqrt(v_b + eps) and s = sqrt(v + eps) (Krishnamoorthi 2018, section 3.2; semantics.md, A3):
+With W the weights, y = layer(x, W) [+ b], mu_b and v_b mean and biased variance of y over the batch, mu and v the
+moving averages, s_b = sqrt(v_b + eps) and s = sqrt(v + eps) (Krishnamoorthi 2018, section 3.2; semantics.md, A3):
 
     moving statistics    layer(x, W * gamma / s) + beta - (mu - b) * gamma / s
     batch statistics     layer(x, W * gamma / s) * (s / s_b) + beta - (mu_b - b) * gamma / s_b
@@ -68,6 +68,8 @@ class _Fold:
 
     def emit(self) -> Folded:
         item, emitter = self.item, self.emitter
+        offset: Value | None
+        ratio: Value | None
         if item.statistics == "batch":
             scale, offset, ratio = self._batch()
         else:
@@ -111,7 +113,10 @@ class _Fold:
         return moving.scale, batch.offset, batch.ratio
 
     def _update_after(self, average: MovingAverage, reader: Node) -> None:
-        """Lets a reference variable be updated only after it was read; a resource read is ordered by its update's data."""
+        """Lets a reference variable be updated only after it was read.
+
+        The read of a resource variable is part of its update, and so stands before it anyway.
+        """
         read = self.graph.value(average.read)
         variable = read_variable(read)
         plain = variable is not None and variable.op != "VarHandleOp" and not read.node.controls

@@ -212,9 +212,7 @@ def _edit(draw: st.DrawFn, edited: _Edited) -> None:
 def _check_edges(graph: Graph) -> None:
     """Uses and inputs tell the same, both ways, each edge once; and nodes are those of the GraphDef."""
     verify_links(graph)
-    edges = sorted(
-        (value.node.name, node.name, slot) for node in graph for slot, value in enumerate(node.inputs)
-    )
+    edges = sorted((value.node.name, node.name, slot) for node in graph for slot, value in enumerate(node.inputs))
     assert edges == sorted((node.name, consumer.name, slot) for node in graph for consumer, slot in node.uses)
     assert [node.name for node in graph] == [proto.name for proto in graph.graph_def.node]
 

@@ -87,6 +87,11 @@ def test_while_loops_are_no_cycles() -> None:
     assert order.index("merge") < order.index("body") < order.index("next")
 
 
+def test_only_edges_to_a_merge_go_back() -> None:
+    order = topological_order(Graph(parse("y = Neg(n)\nn = NextIteration(x)\nx = Placeholder")))
+    assert [node.name for node in order] == ["x", "n", "y"]
+
+
 def test_a_cycle_through_a_loop_body_is_still_one() -> None:
     with pytest.raises(GraphError) as caught:
         topological_order(Graph(parse(LOOP.replace("Add(switch:1, one)", "Add(switch:1, one, ^next)"))))
@@ -106,9 +111,7 @@ def test_inside_a_conditional() -> None:
 
 
 def test_a_conditional_inside_a_while_loop() -> None:
-    loop = LOOP.replace("body = Add(switch:1, one) {T: int32}", "").replace(
-        "Iteration(body)", "Iteration(join)"
-    )
+    loop = LOOP.replace("body = Add(switch:1, one) {T: int32}", "").replace("Iteration(body)", "Iteration(join)")
     inside = _inside(
         loop
         + """

@@ -18,9 +18,7 @@ def _analysis(text: str, layer: str, kind: LayerKind = "conv2d") -> tuple[Analys
 def test_raw_outputs_pass_what_changes_only_the_shape() -> None:
     analysis, layer = _analysis("c = Conv2D(x, w)\ns = Squeeze(c)\nr = Reshape(s, shape)\nn = Neg(r)\n", "c")
     analysis.find_raw_outputs()
-    assert {str(value): owner for value, owner in analysis.raw.items()} == dict.fromkeys(
-        ("c:0", "s:0", "r:0"), layer
-    )
+    assert {str(value): owner for value, owner in analysis.raw.items()} == dict.fromkeys(("c:0", "s:0", "r:0"), layer)
 
 
 def test_raw_outputs_end_where_the_value_forks() -> None:

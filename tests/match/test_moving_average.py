@@ -24,9 +24,17 @@ def _weighted(assign: str = "Assign", *, add: str = "Add(old, new)", old: str = 
     return f"old = {old}\nnew = Mul(x, rate)\nnext = {add}\nupdate = {assign}(v, next)\n"
 
 
+STEP = "difference = Sub(x, v/read)\namount = Mul(difference, rate)\n"
+AWAY = "difference = Sub(v/read, x)\namount = Mul(difference, rate)\n"
+
+
 @pytest.mark.parametrize(
     ("text", "absolute"),
     [
+        (REF + STEP + "update = AssignAdd(v, amount)\n", False),
+        (RESOURCE + STEP + "update = AssignAddVariableOp(v, amount)\n", False),
+        (REF + STEP + "next = AddV2(amount, v/read)\nupdate = Assign(v, next)\n", True),
+        (REF + AWAY + "next = Sub(v/read, amount)\nupdate = Assign(v, next)\n", True),
         (REF + _subtract(), False),
         (RESOURCE + _subtract("AssignSubVariableOp"), False),
         (REF + _subtract().replace("(difference, rate)", "(rate, difference)"), False),
@@ -55,6 +63,11 @@ def test_the_read_that_the_update_uses_is_meant() -> None:
     "text",
     [
         REF,
+        REF + STEP + "update = AssignSub(v, amount)\n",  # away from the statistic
+        REF + AWAY + "next = Add(v/read, amount)\nupdate = Assign(v, next)\n",
+        REF + STEP + "next = Sub(v/read, amount)\nupdate = Assign(v, next)\n",
+        REF + AWAY + "next = Sub(amount, v/read)\nupdate = Assign(v, next)\n",
+        REF + OTHER + STEP + "next = Add(u/read, amount)\nupdate = Assign(v, next)\n",
         REF + _subtract().replace("Sub(v/read, x)", "Sub(x, v/read)"),  # the wrong way round
         REF + OTHER + _subtract().replace("AssignSub(v,", "AssignSub(u,"),  # updates another variable
         REF + OTHER + _weighted().replace("Assign(v,", "Assign(u,"),

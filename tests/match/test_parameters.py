@@ -77,9 +77,7 @@ def graph() -> Graph:
         ("loop", False),
     ],
 )
-def test_parameters_depend_on_variables_and_constants_alone(
-    graph: Graph, tensor: str, parameter: bool
-) -> None:
+def test_parameters_depend_on_variables_and_constants_alone(graph: Graph, tensor: str, parameter: bool) -> None:
     assert Parameters().is_parameter(graph.value(tensor)) is parameter
 
 
@@ -150,9 +148,7 @@ def test_small_constants(graph: Graph) -> None:
 
 
 def test_dtypes() -> None:
-    graph = Graph(
-        parse("a = Neg(c) {T: half}\nb = Foo {T: none}\nc = Const {value: 1}\nd = Assign {T: float_ref}")
-    )
+    graph = Graph(parse("a = Neg(c) {T: half}\nb = Foo {T: none}\nc = Const {value: 1}\nd = Assign {T: float_ref}"))
     assert [dtype_of(node) for node in graph] == [DT_HALF, DT_FLOAT, DT_INT32, DT_FLOAT]
 
 

@@ -74,6 +74,7 @@ def test_backward_passes_are_refused(text: str, named: str) -> None:
         CONV + "s = StopGradient(y)\np = PreventGradient(s)\n",
         CONV + "up = Conv2DBackpropInput(sizes, w/read, y)\n",  # a transposed convolution
         MLP + "attention = MatMul(hidden, logits) {transpose_b: true}\n",
+        MLP + "pooled = MatMul(hidden, logits) {transpose_a: true, transpose_b: true}\n",
         MLP + "gram = MatMul(x, x) {transpose_a: true}\n",  # x^T * x depends on no layer
         "x = Placeholder\nw = VariableV2\np = Add(w, w)\nq = MatMul(x, p) {transpose_a: true}\n",
     ],

@@ -44,14 +44,16 @@ def test_a_failed_write_leaves_what_was_there(
     """All temporaries are written before the first rename: one failure, and no file changes."""
     first, second = tmp_path / "a.pb", tmp_path / "b.json"
     first.write_bytes(b"old")
-    calls = []
+    calls, fdopen = [], os.fdopen
 
-    def fsync(descriptor: int) -> None:
+    def opened(descriptor: int, mode: str) -> object:
         calls.append(descriptor)
         if len(calls) == 2:
+            os.close(descriptor)
             raise failing
+        return fdopen(descriptor, mode)
 
-    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "fdopen", opened)
     with pytest.raises((InputError, KeyboardInterrupt)) as caught:
         atomic.write_all([(first, b"new"), (second, b"new")])
     if isinstance(caught.value, InputError):
@@ -69,7 +71,7 @@ def test_a_killed_run_leaves_no_partial_file(tmp_path: Path) -> None:
 import os, signal
 from pathlib import Path
 from fqrewrite.model import atomic
-os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
 atomic.write_atomic(Path({str(path)!r}), b"new" * 100000)
 """
     root = Path(__file__).resolve().parents[2]

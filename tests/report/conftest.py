@@ -8,14 +8,13 @@ import msgspec
 import pytest
 
 from fqrewrite.config.records import Config
+from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import EditLog, ItemEdits
-from fqrewrite.ir.graph import Node, Value
 from fqrewrite.plan.items import FoldItem, LeftOut, Note, Plan, QuantizerItem, RangeSpec, Scheme
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
 from fqrewrite.rewrite import Rewritten
 from fqrewrite.transform.apply import Applied
-from fqrewrite.transform.emitter import Variable
 
 WEIGHTS = Scheme(bits=4, symmetric=True, narrow_range=True)
 ACTIVATION = Scheme(bits=8, symmetric=False, narrow_range=False)
@@ -168,8 +167,9 @@ def edit_log() -> EditLog:
 def rewritten_of(log: EditLog) -> Rewritten:
     """What an application returns: a log, the variables, and a note of its own."""
     names = [f"{scope}/{end}" for scope in RANGE_VARIABLES for end in ("min", "max")]
-    nodes = [Node(name, "VariableV2", None, 0) for name in [*names, *AVERAGES]]
-    variables = tuple(Variable(node, Value(node, 0), Value(node, 0), node) for node in nodes)
+    variables = tuple(
+        BlockVariable(name, f"{name}/Assign", "zero", f"{name}/read", False) for name in [*names, *AVERAGES]
+    )
     return Rewritten(Applied(log, variables), (Note(code="saver-dropped", text="the saver was left out"),))
 
 

@@ -39,9 +39,15 @@ def _activations(plan: Plan, rule: str | None = None) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("op", ["Relu", "Relu6", "Identity"])
-@pytest.mark.parametrize("text", [CONV + "y = {op}(n/c/Conv2D)\n", BIASED + "y = {op}(n/c/BiasAdd)\n",
-                                  CONV + NORM + "y = {op}(n/c/bn)\n",
-                                  CONV + "n/c/add = Add(b/read, n/c/Conv2D)\ny = {op}(n/c/add)\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        CONV + "y = {op}(n/c/Conv2D)\n",
+        BIASED + "y = {op}(n/c/BiasAdd)\n",
+        CONV + NORM + "y = {op}(n/c/bn)\n",
+        CONV + "n/c/add = Add(b/read, n/c/Conv2D)\ny = {op}(n/c/add)\n",
+    ],
+)
 def test_takes_an_activation(op: str, text: str) -> None:
     plan = _plan(text.replace("{op}", op) + "out = Softmax(y)\n")
     assert _activations(plan, "activation") == {"n/c/act_quant": "y:0"}
@@ -106,9 +112,7 @@ def test_a_models_own_quantizer_behind_the_activation_stays_alone() -> None:
 
 def test_a_models_own_quantizer_of_the_weights_stays_alone() -> None:
     text = X + "w = VariableV2 {shape: [1, 1, 3, 4]}\nl = Const {value: -1.0}\nh = Const {value: 1.0}\n"
-    plan = _plan(
-        text + "q = FakeQuantWithMinMaxVars(w, l, h)\nn/Conv2D = Conv2D(x, q)\nn/Relu = Relu(n/Conv2D)\n"
-    )
+    plan = _plan(text + "q = FakeQuantWithMinMaxVars(w, l, h)\nn/Conv2D = Conv2D(x, q)\nn/Relu = Relu(n/Conv2D)\n")
     assert [item.scope for item in plan.quantizers] == ["n/act_quant"]
     assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [
         ("tensor", "q:0", "already-quantized"),

@@ -25,24 +25,26 @@ def _weights(plan: Plan) -> dict[str, tuple[str, tuple[str, ...] | None]]:
     ("text", "weights"),
     [
         (X + REF + CONV, "net/conv/w/read:0"),
-        (X + REF + "again = Identity(net/conv/w/read)\n" + CONV.replace("net/conv/w/read", "again"), "again:0"),
+        (X + REF + "again = Identity(net/conv/w/read)\n" + CONV.replace("net/conv/w/read", "again"),
+         "again:0"),
         (X + "h = VarHandleOp {shape: [3, 3, 3, 4]}\nr = ReadVariableOp(h)\n"
          "net/conv/Conv2D = Conv2D(x, r)\n", "r:0"),
         (X + "p0 = VariableV2 {shape: [3, 3, 3, 2]}\nr0 = Identity(p0)\n"
-         "p1 = VariableV2 {shape: [3, 3, 3, 2]}\nr1 = Identity(p1)\naxis = Const {value: 3}\nw = ConcatV2(r0, r1, axis)\n"
-         "net/conv/Conv2D = Conv2D(x, w)\n", "w:0"),
+         "p1 = VariableV2 {shape: [3, 3, 3, 2]}\nr1 = Identity(p1)\naxis = Const {value: 3}\n"
+         "w = ConcatV2(r0, r1, axis)\nnet/conv/Conv2D = Conv2D(x, w)\n", "w:0"),
         (X + "w = Const {value: 0.5, shape: [3, 3, 3, 4]}\nnet/conv/Conv2D = Conv2D(x, w)\n", "w:0"),
         (X + REF + CONV.replace("read)", "read) {dilations: [1, 2, 2, 1]}"), "net/conv/w/read:0"),
-        (X + REF + CONV.replace("read)", "read) {padding: EXPLICIT, explicit_paddings: [0, 0, 1, 1, 1, 1, 0, 0]}"),
-         "net/conv/w/read:0"),
+        (X + REF + CONV.replace("read)", "read) {padding: EXPLICIT, explicit_paddings: "
+                                "[0, 0, 1, 1, 1, 1, 0, 0]}"), "net/conv/w/read:0"),
         (X + REF + CONV.replace("read)", "read) {data_format: NCHW}"), "net/conv/w/read:0"),
         # weight normalisation: whatever depends on variables alone is weights
-        (X + REF + "g = VariableV2 {shape: [4]}\nv = Mul(net/conv/w/read, g)\nnet/conv/Conv2D = Conv2D(x, v)\n",
-         "v:0"),
+        (X + REF + "g = VariableV2 {shape: [4]}\nv = Mul(net/conv/w/read, g)\n"
+         "net/conv/Conv2D = Conv2D(x, v)\n", "v:0"),
         # a 1-D convolution
         ("s = Placeholder {shape: [?, 8, 3]}\none = Const {value: 1}\nzero = Const {value: 0}\n"
-         "x = ExpandDims(s, one)\nw = VariableV2 {shape: [3, 3, 4]}\nr = Identity(w)\nk = ExpandDims(r, zero)\n"
-         "net/conv/Conv2D = Conv2D(x, k)\nsqueezed = Squeeze(net/conv/Conv2D) {squeeze_dims: [1]}\n", "k:0"),
+         "x = ExpandDims(s, one)\nw = VariableV2 {shape: [3, 3, 4]}\nr = Identity(w)\n"
+         "k = ExpandDims(r, zero)\nnet/conv/Conv2D = Conv2D(x, k)\n"
+         "squeezed = Squeeze(net/conv/Conv2D) {squeeze_dims: [1]}\n", "k:0"),
     ],
 )  # fmt: skip
 def test_takes(text: str, weights: str) -> None:

@@ -95,11 +95,7 @@ def test_leaves_alone(lines: str) -> None:
 
 
 def test_declines_inside_dropout_and_goes_on_behind_it() -> None:
-    lines = (
-        RANDOM
-        + "mask = Cast(keep) {SrcT: bool}\nscaled = Mul(n/c/Relu, rate)\nd = Mul(scaled, mask)\na = Add(d, x)\n"
-    )
-    plan = _plan(RELU + lines)
+    plan = _plan(RELU + DROPOUT + "a = Add(d, x)\n")
     assert _activations(plan, "elementwise") == {"a/activation_Add_quant": "a:0"}
     assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [
         ("tensor", "scaled:0", "inside-dropout"), ("tensor", "d:0", "inside-dropout"),
@@ -114,9 +110,7 @@ def test_the_inference_graph_without_dropout_has_the_same_quantizers() -> None:
 
 def test_declines_inside_control_flow() -> None:
     lines = "p = Placeholder {dtype: bool, shape: []}\nown = FakeQuantWithMinMaxArgs(x)\ns = Switch(own, p)\n"
-    lines += (
-        "q = FakeQuantWithMinMaxArgs(s:1)\nm = Mul(q, q)\njoin = Merge(s, m)\nout = Sub(join, n/c/Relu)\n"
-    )
+    lines += "q = FakeQuantWithMinMaxArgs(s:1)\nm = Mul(q, q)\njoin = Merge(s, m)\nout = Sub(join, n/c/Relu)\n"
     plan = _plan(RELU + lines)
     assert _activations(plan, "elementwise") == {}
     assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [

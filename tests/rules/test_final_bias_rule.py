@@ -34,9 +34,7 @@ def _activations(plan: Plan, rule: str | None = None) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(
-    "add", ["BiasAdd(n/c/Conv2D, b/read)", "Add(n/c/Conv2D, b/read)", "AddV2(b/read, n/c/Conv2D)"]
-)
+@pytest.mark.parametrize("add", ["BiasAdd(n/c/Conv2D, b/read)", "Add(n/c/Conv2D, b/read)", "AddV2(b/read, n/c/Conv2D)"])
 @pytest.mark.parametrize("end", ["Softmax", "MaxPool", "Sigmoid"])
 def test_takes(add: str, end: str) -> None:
     plan = _plan(CONV + f"y = {add}\nout = {end}(y)\n")
@@ -45,9 +43,7 @@ def test_takes(add: str, end: str) -> None:
 
 def test_takes_one_behind_a_change_of_shape() -> None:
     text = CONV + "block = Const {value: [2, 2]}\ncrops = Const {value: [[0, 0], [0, 0]]}\n"
-    plan = _plan(
-        text + "s = BatchToSpaceND(n/c/Conv2D, block, crops)\ny = BiasAdd(s, b/read)\nout = Softmax(y)\n"
-    )
+    plan = _plan(text + "s = BatchToSpaceND(n/c/Conv2D, block, crops)\ny = BiasAdd(s, b/read)\nout = Softmax(y)\n")
     assert _activations(plan, "final_bias") == {"n/c/act_quant": "y:0"}
 
 

@@ -14,13 +14,10 @@ PARAMETERS = "".join(
     f"{name} = VariableV2 {{shape: [4]}}\n{name}/read = Identity({name})\n"
     for name in ("gamma", "beta", "mean", "variance", "b")
 )
-CONV = (
-    X
-    + PARAMETERS
-    + "w = VariableV2 {shape: [3, 3, 3, 4]}\nw/read = Identity(w)\nn/c/Conv2D = Conv2D(x, w/read)\n"
-)
+CONV = X + PARAMETERS + "w = VariableV2 {shape: [3, 3, 3, 4]}\nw/read = Identity(w)\nn/c/Conv2D = Conv2D(x, w/read)\n"
 DEPTHWISE = X + PARAMETERS + (
-    "w = VariableV2 {shape: [3, 3, 2, 2]}\nw/read = Identity(w)\nn/c/Conv2D = DepthwiseConv2dNative(x, w/read)\n"
+    "w = VariableV2 {shape: [3, 3, 2, 2]}\nw/read = Identity(w)\n"
+    "n/c/Conv2D = DepthwiseConv2dNative(x, w/read)\n"
 )  # fmt: skip
 MATMUL = "x = Placeholder {shape: [?, 3]}\n" + PARAMETERS + (
     "w = VariableV2 {shape: [3, 4]}\nw/read = Identity(w)\nn/c/MatMul = MatMul(x, w/read)\n"
@@ -36,9 +33,7 @@ def _norm(x: str = "n/c/Conv2D", op: str = "FusedBatchNormV3", more: str = "", n
 
 def _training(more: str = "", *, updates: bool = True) -> str:
     text = "none = Const {value: []}\nrate = Const {value: 0.01}\n"
-    text += (
-        f"n/c/bn = FusedBatchNormV3(n/c/Conv2D, gamma/read, beta/read, none, none) {{epsilon: 0.001{more}}}\n"
-    )
+    text += f"n/c/bn = FusedBatchNormV3(n/c/Conv2D, gamma/read, beta/read, none, none) {{epsilon: 0.001{more}}}\n"
     for name, port in (("mean", 1), ("variance", 2)) if updates else ():
         text += f"{name}/sub = Sub({name}/read, n/c/bn:{port})\n{name}/mul = Mul({name}/sub, rate)\n"
         text += f"{name}/update = AssignSub({name}, {name}/mul)\n"
@@ -84,9 +79,7 @@ def test_takes_training() -> None:
     item = _fold(CONV + _training() + RELU)
     assert (item.statistics, item.mean, item.variance, item.freeze_delay) == ("batch", None, None, None)
     assert item.moving_mean == MovingAverage(read="mean/read:0", update="mean/update", amount_slot=1)
-    assert item.moving_variance == MovingAverage(
-        read="variance/read:0", update="variance/update", amount_slot=1
-    )
+    assert item.moving_variance == MovingAverage(read="variance/read:0", update="variance/update", amount_slot=1)
 
 
 def test_freezing_concerns_batch_statistics_only() -> None:
@@ -105,8 +98,8 @@ def test_freezing_concerns_batch_statistics_only() -> None:
         (CONV + "y = Identity(n/c/Conv2D)\n" + _norm("y"), None, ()),
         (CONV + "block = Const {value: [2, 2]}\ncrops = Const {value: [[0, 0], [0, 0]]}\n"
          "y = BatchToSpaceND(n/c/Conv2D, block, crops)\n" + _norm("y"), None, ("y",)),
-        (CONV + "s = Squeeze(n/c/Conv2D) {squeeze_dims: [1]}\nb1 = BiasAdd(s, b/read)\naxis = Const {value: 1}\n"
-         "y = ExpandDims(b1, axis)\n" + _norm("y"), "b/read:0", ("s", "y")),
+        (CONV + "s = Squeeze(n/c/Conv2D) {squeeze_dims: [1]}\nb1 = BiasAdd(s, b/read)\n"
+         "axis = Const {value: 1}\ny = ExpandDims(b1, axis)\n" + _norm("y"), "b/read:0", ("s", "y")),
         (MATMUL + "y = Reshape(n/c/MatMul, nested)\n" + _norm("y"), None, ("y",)),
         (MATMUL + "z = BiasAdd(n/c/MatMul, b/read)\ny = Reshape(z, nested)\n" + _norm("y"),
          "b/read:0", ("y",)),
@@ -139,6 +132,8 @@ def test_takes_one_data_format() -> None:
         (CONV + "t = VariableV2 {shape: [8, 8, 4]}\ny = Add(n/c/Conv2D, t)\n" + _norm("y"),
          "batch-norm-not-after-layer", False),
         (CONV + "y = Add(n/c/Conv2D, x)\n" + _norm("y"), "batch-norm-not-after-layer", False),
+        (CONV + "z = BiasAdd(n/c/Conv2D, b/read)\ny = BiasAdd(z, beta/read)\n" + _norm("y"),
+         "batch-norm-not-after-layer", False),  # one bias is folded, not two
         (CONV + "axes = Const {value: [0, 1, 2]}\nm = Mean(n/c/Conv2D, axes)\n"
          + _norm().replace("mean/read", "m"), "batch-norm-statistics-unknown", True),
         (CONV.replace("gamma = VariableV2 {shape: [4]}", "gamma = VariableV2 {shape: [2]}") + _norm(),
@@ -194,6 +189,14 @@ def test_a_second_one_stays_with_a_note() -> None:
     plan = _plan(CONV + _norm() + _norm(name="n/c/bn2") + "out = Sub(n/c/bn, n/c/bn2)\n")
     assert [item.output for item in plan.folds] == ["n/c/bn:0"]
     assert [note.code for note in plan.notes if "bn2" in note.text] == ["second-batch-norm"]
+
+
+def test_a_second_one_that_is_declined_stays_alone() -> None:
+    second = "bn2 = FusedBatchNorm(n/c/Conv2D, b/read, b/read, b/read, b/read) {is_training: true}\n"
+    plan = _plan(CONV + _norm() + second + "n/c/Relu = Relu(n/c/bn)\nout = Sub(bn2, n/c/Relu)\n")
+    assert [item.output for item in plan.folds] == ["n/c/bn:0"]
+    assert [item.tensor for item in plan.quantizers] == ["w/read:0", "n/c/Relu:0"]
+    assert [(entry.kind, entry.name) for entry in plan.left_out] == [("batch_norm", "bn2")]
 
 
 def test_folds_in_one_scope_have_their_own_names() -> None:

@@ -57,9 +57,7 @@ def test_declines(text: str, code: str) -> None:
 
 
 def test_a_product_of_weights_is_no_layer() -> None:
-    plan = _plan(
-        X + W + "u = VariableV2 {shape: [4, 4]}\nwu = MatMul(w/read, u)\nfc/MatMul = MatMul(x, wu)\n"
-    )
+    plan = _plan(X + W + "u = VariableV2 {shape: [4, 4]}\nwu = MatMul(w/read, u)\nfc/MatMul = MatMul(x, wu)\n")
     found = [(item.scope, item.tensor) for item in plan.quantizers if item.role == "weights"]
     assert found == [("fc/weights_quant", "wu:0")]
     assert (plan.layers, plan.left_out) == (1, ())

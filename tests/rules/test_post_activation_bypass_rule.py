@@ -61,9 +61,16 @@ def test_takes_one_behind_a_bypass() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "line", ["n/sum = Mul(n/c/Relu, x)", "n/sum = Sub(n/c/Relu, x)", "n/sum = AddN(n/c/Relu, x)"]
-)
+def test_an_add_of_two_activations_belongs_to_the_second() -> None:
+    text = RELU + _conv("n/d") + "n/d/Relu = Relu(n/d/Conv2D)\nn/sum = Add(n/c/Relu, n/d/Relu)\n"
+    plan = _plan(text + "out = Softmax(n/sum)\n")
+    assert _activations(plan, "post_activation_bypass") == {
+        "n/d/act_quant": "n/d/Relu:0", "n/post_activation_bypass_quant": "n/sum:0",
+    }  # fmt: skip
+    assert _activations(plan, "activation") == {"n/c/act_quant": "n/c/Relu:0"}
+
+
+@pytest.mark.parametrize("line", ["n/sum = Mul(n/c/Relu, x)", "n/sum = Sub(n/c/Relu, x)", "n/sum = AddN(n/c/Relu, x)"])
 def test_takes_adds_only(line: str) -> None:
     plan = _plan(RELU + line + "\nout = Softmax(n/sum)\n")
     assert _activations(plan, "post_activation_bypass") == {}

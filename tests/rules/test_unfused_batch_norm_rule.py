@@ -142,9 +142,7 @@ def test_takes_a_bias_before() -> None:
 def test_takes_a_frozen_one() -> None:
     text = CONV
     for name in ("gamma", "beta", "mean", "variance"):
-        text = _replaced(
-            text, (f"{name} = VariableV2 {{shape: [4]}}", f"{name} = Const {{value: 1.0, shape: [4]}}")
-        )
+        text = _replaced(text, (f"{name} = VariableV2 {{shape: [4]}}", f"{name} = Const {{value: 1.0, shape: [4]}}"))
     assert _fold(text + NORM + RELU).statistics == "moving"
 
 
@@ -157,16 +155,15 @@ def test_takes_a_frozen_one() -> None:
          "m/flat:0", "v/flat:0"),
         # forced updates
         (MOMENTS + UPDATES + "m/late = Identity(m/flat, ^mean/update)\n"
-         "v/late = Identity(v/flat, ^variance/update)\n" + _batch("m/late", "v/late"), "m/late:0", "v/late:0"),
+         "v/late = Identity(v/flat, ^variance/update)\n" + _batch("m/late", "v/late"),
+         "m/late:0", "v/late:0"),
     ],
 )  # fmt: skip
 def test_takes_batch_statistics(text: str, mean: str, variance: str) -> None:
     item = _fold(CONV + text + RELU)
     assert (item.statistics, item.mean, item.variance) == ("batch", mean, variance)
     assert item.moving_mean == MovingAverage(read="mean/read:0", update="mean/update", amount_slot=1)
-    assert item.moving_variance == MovingAverage(
-        read="variance/read:0", update="variance/update", amount_slot=1
-    )
+    assert item.moving_variance == MovingAverage(read="variance/read:0", update="variance/update", amount_slot=1)
 
 
 def test_takes_batch_statistics_of_a_matmul_and_of_a_squeezed_convolution() -> None:
@@ -215,9 +212,8 @@ def test_declines(text: str, code: str, layer: bool) -> None:
         CONV + _replaced(MOMENTS, ("[0, 1, 2]", "[-1]")) + _batch("m", "v"),
         CONV + _replaced(MOMENTS, ("[0, 1, 2]", "[1, 2, 3]")) + _batch("m", "v"),
         CONV + _replaced(MOMENTS, ("[0, 1, 2]", "[1, 2]")) + _batch("m", "v"),  # instance norm
-        CONV
-        + _replaced(MOMENTS, ("SquaredDifference(c/Conv2D, stop)", "SquaredDifference(x, stop)"))
-        + _batch(),
+        CONV + _replaced(MOMENTS, ("SquaredDifference(c/Conv2D, stop)", "SquaredDifference(x, stop)")) + _batch(),
+        CONV + _replaced(MOMENTS, ("(c/Conv2D, stop)", "(c/Conv2D, b/read)")) + _batch(),
         CONV + _replaced(NORM, ("gamma/read)", "x)")),  # a gate, not a gamma
         CONV + _replaced(NORM, ("(mean/read, inverse)", "(mean/read, gamma/read)")),
         CONV + _replaced(NORM, ("Add(scaled, offset)", "Sub(scaled, offset)")),
@@ -241,9 +237,7 @@ def test_parameters_are_found_by_structure_and_not_by_name() -> None:
         ("inverse)", "a/b/inverse)"),
         ("shift)", "a/b/shift)"),
     )
-    second = (
-        "w2 = VariableV2 {shape: [1, 1, 4, 4]}\nd/Conv2D = Conv2D(out, w2)\nmean2 = VariableV2 {shape: [4]}\n"
-    )
+    second = "w2 = VariableV2 {shape: [1, 1, 4, 4]}\nd/Conv2D = Conv2D(out, w2)\nmean2 = VariableV2 {shape: [4]}\n"
     second += """
         b/a/sum = Add(variance/read, epsilon)
         b/a/rsqrt = Rsqrt(b/a/sum)
@@ -261,7 +255,8 @@ def test_parameters_are_found_by_structure_and_not_by_name() -> None:
 def test_fused_ones_get_the_plain_names() -> None:
     """As in tf.contrib.quantize, which folds the fused ones of a graph first."""
     text = CONV + NORM + RELU + "w2 = VariableV2 {shape: [1, 1, 4, 4]}\nc/Conv2D_1 = Conv2D(relu, w2)\n"
-    text += "bn = FusedBatchNorm(c/Conv2D_1, gamma/read, beta/read, mean/read, variance/read) {is_training: false}\n"
+    parameters = "gamma/read, beta/read, mean/read, variance/read"
+    text += f"bn = FusedBatchNorm(c/Conv2D_1, {parameters}) {{is_training: false}}\n"
     plan = _plan(text, outputs=("bn",))
     assert [(item.rule, item.suffix) for item in plan.folds] == [
         ("fused_batch_norm", ""),
