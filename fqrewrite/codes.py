@@ -168,6 +168,11 @@ _ERRORS: dict[str, tuple[str, str]] = {
     ),
     "no-such-node": ("A plan names a node that the graph does not have.", "Make the plan again from this very file."),
     "broken-invariant": ("The edited graph is inconsistent: a bug of fqrewrite.", "Please report it with the input."),
+    "graph-text-syntax": ("A printed graph cannot be read.", "Correct the line named; the form is in `ir/text.py`."),
+    "graph-text-inexpressible": (
+        "An attribute has no printed form.",
+        "Print the GraphDef as pbtxt instead.",
+    ),
     "item-realised-twice": ("A plan lists one item twice.", "Make the plan again."),
     "unknown-code": ("There is no such code.", "`fqrewrite explain` without a code lists them all."),
     "internal-error": ("fqrewrite met a case it does not know: a bug.", "Please report it with the input."),
@@ -229,7 +234,19 @@ _LEFT_OUT: dict[str, tuple[str, str]] = {
         "An operation with weights that the preset has no quantizer for.",
         "Keep it float, or build the layer from Conv2D, DepthwiseConv2dNative or MatMul.",
     ),
+    "input-not-quantized": (
+        "Preset contrib quantizes no input of the graph (as tf.contrib.quantize did not).",
+        "Tell the converter the input's range: `quantized_input_stats` of the TFLite v1 converter.",
+    ),
+    "no-quantizer-in-preset": (
+        "A result that preset contrib has no quantizer for, although what goes in is quantized.",
+        "Expect a float island here, or build the model from operations that `fqrewrite rules` lists.",
+    ),
     "outside-scope": ("It is outside the configured `scope`.", "Widen `scope`, or leave it out."),
+    "weights-not-finite": (
+        "Constant weights hold NaN or infinity, for which there is no range.",
+        "Export the model again from a sound checkpoint.",
+    ),
     "weights-are-data": (
         "Both inputs depend on the graph's input, as in attention: there are no weights to quantize.",
         "Nothing; its inputs are quantized where layers before it end.",
@@ -261,6 +278,10 @@ _NOTES: dict[str, tuple[str, str]] = {
     "selector-matches-nothing": (
         "A rule of the config matches no layer.",
         "Compare the pattern with the names in `fqrewrite plan`; a glob must match the whole name.",
+    ),
+    "weights-not-evaluated": (
+        "Constant weights are computed by an operation that is not evaluated here, so their range is not known.",
+        "Fold constants before (for instance with grappler), or restore trained ranges.",
     ),
     "variable-not-described": (
         "A variable of a GraphDef has no initializer or no read in the graph, so no collection can describe it.",

@@ -17,8 +17,8 @@ from fqrewrite.plan.items import Note, Plan
 from fqrewrite.transform.apply import Applied, apply_plan
 from fqrewrite.transform.quantize import Mode
 
-# Collections that projects use for the tensors that a model is built for.
-_OUTPUT_COLLECTIONS = ("outputs", "predictions", "logits", "end_points", "endpoints")
+# Collections that projects use for the tensors that a model is built for; of a training graph those are its losses.
+_OUTPUT_COLLECTIONS = ("outputs", "predictions", "logits", "end_points", "endpoints", "losses")
 
 
 class Rewritten(msgspec.Struct, frozen=True):
@@ -126,10 +126,7 @@ def _declared_outputs(model: Model) -> tuple[str, ...]:
         if info.name
     ]
     if not names:
-        names = [
-            name
-            for key in _OUTPUT_COLLECTIONS
-            if key in meta_graph.collection_def
-            for name in meta_graph.collection_def[key].node_list.value
-        ]
+        for key in _OUTPUT_COLLECTIONS:
+            if key in meta_graph.collection_def and not names:
+                names = list(meta_graph.collection_def[key].node_list.value)
     return tuple(dict.fromkeys(names))

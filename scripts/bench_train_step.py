@@ -35,6 +35,8 @@ from fqrewrite.rewrite import plan_model, rewrite_model
 
 tf1 = tf.compat.v1
 LEARNING_RATE = 1e-4
+# Where ops read a shape that slim computed from the placeholder's and TF 1.15 made a constant.
+_SHAPE_SLOT = {"RandomUniform": 0, "Reshape": 1, "Slice": 0}
 
 
 @tf.RegisterGradient("FoldFusedBatchNormGrad")
@@ -79,10 +81,10 @@ class Trainer:
         return values
 
     def load(self, values: dict[str, Any]) -> None:
-        """Sets the variables that are among `values`."""
-        for name, value in values.items():
-            if name in self.variables:
-                self.variables[name].load(value, self.session)
+        """Sets the variables that are among `values`, by feeding their initializers, all in one run."""
+        initializers = [self.variables[name].initializer for name in values if name in self.variables]
+        fed = {op.inputs[1]: values[op.inputs[0].name] for op in initializers}
+        self.session.run(initializers, fed)
 
     def run(self) -> tuple[float, float]:
         """One step; returns its loss and its seconds."""
@@ -92,11 +94,23 @@ class Trainer:
 
 
 def _with_batch(meta: Any, batch: int) -> Any:
+    """A copy without stale shapes; its placeholders, and constant shapes made for them, get another batch size."""
     copy = tf1.MetaGraphDef.FromString(meta.SerializeToString())
+    nodes = {node.name: node for node in copy.graph_def.node}
+    sizes = set()
     for node in copy.graph_def.node:
-        node.attr.pop("_output_shapes", None)  # often stale, and then importing fails
+        node.attr.pop("_output_shapes", None)  # often contradicts what today's TensorFlow infers, and importing fails
         if batch and node.op == "Placeholder" and node.attr["shape"].shape.dim:
+            sizes.add(node.attr["shape"].shape.dim[0].size)
             node.attr["shape"].shape.dim[0].size = batch
+    for node in copy.graph_def.node:
+        if batch and node.op in _SHAPE_SLOT:
+            source = nodes[node.input[_SHAPE_SLOT[node.op]].partition(":")[0]]
+            if source.op == "Const":
+                shape = tf.make_ndarray(source.attr["value"].tensor)
+                if shape.ndim == 1 and shape[0] in sizes:
+                    proto = tf.make_tensor_proto([batch, *shape[1:]], source.attr["value"].tensor.dtype)
+                    source.attr["value"].tensor.CopyFrom(proto)
     return copy
 
 
@@ -187,7 +201,9 @@ def main() -> int:
             "{model}\n  batch {batch}: ours {ours_ms:.1f} ms, contrib {contrib_ms:.1f} ms a step; "
             "ratio {ratio:.3f} (median of the ratios of neighbouring steps {median_of_ratios:.3f})".format(**result)
         )
-        print("  loss after the last step: ours {ours:.4f}, contrib {contrib:.4f}".format(**result["losses"]), flush=True)
+        print(
+            "  loss after the last step: ours {ours:.4f}, contrib {contrib:.4f}".format(**result["losses"]), flush=True
+        )
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -51,9 +51,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return values.reshape(shape)
 
 
-def load(
-    split: Literal["train", "test"], folder: Path | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def load(split: Literal["train", "test"], folder: Path | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Loads one split.
 
     Args:

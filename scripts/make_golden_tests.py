@@ -127,9 +127,7 @@ def write(path: Path, members: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("golden", type=Path, help="the folder of recorded cases")
     golden = parser.parse_args().golden
     TARGET.mkdir(parents=True, exist_ok=True)

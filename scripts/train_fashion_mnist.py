@@ -137,9 +137,7 @@ class Net:
             return tf1.assign_sub(moving, delta, name=scope).op
 
     def _variable(self, name: str, shape: list[int], initializer: Any, *, trainable: bool = True) -> Any:
-        return tf1.get_variable(
-            name, shape, tf.float32, initializer, trainable=trainable, use_resource=self._resource
-        )
+        return tf1.get_variable(name, shape, tf.float32, initializer, trainable=trainable, use_resource=self._resource)
 
 
 def _he_normal(fan_in: int) -> Any:
@@ -226,9 +224,7 @@ def train(
             saver.save(session, str(checkpoint), write_meta_graph=False, write_state=False)
 
 
-def evaluate(
-    meta_graph_path: Path, checkpoint: Path, images: NDArray[np.float32], labels: NDArray[np.int64]
-) -> float:
+def evaluate(meta_graph_path: Path, checkpoint: Path, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Test accuracy, 0 to 1, of an inference MetaGraphDef file with the variables of a checkpoint."""
     right = 0
     with tf.Graph().as_default(), tf1.Session(config=_session_config()) as session:
@@ -273,9 +269,7 @@ def main() -> int:
     ):
         # export_meta_graph's own writer leaves the order of map entries open.
         (out / name).write_bytes(meta_graph.SerializeToString(deterministic=True))
-    np.savez_compressed(
-        out / "sample.npz", images=test_images[:SAMPLE_IMAGES], labels=test_labels[:SAMPLE_IMAGES]
-    )
+    np.savez_compressed(out / "sample.npz", images=test_images[:SAMPLE_IMAGES], labels=test_labels[:SAMPLE_IMAGES])
     # Only now: it makes TensorFlow build the cross entropy from a dozen ops, which no user's graph has.
     tf.config.experimental.enable_op_determinism()
     train(

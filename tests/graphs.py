@@ -50,19 +50,13 @@ class Net(NamedTuple):
     def feeds(self, steps: int) -> list[dict[str, Any]]:
         """The same random batches whenever it is called."""
         random = np.random.RandomState(1)
-        return [
-            {"input:0": random.normal(0.3, 1.0, self.input_shape).astype(np.float32)} for _ in range(steps)
-        ]
+        return [{"input:0": random.normal(0.3, 1.0, self.input_shape).astype(np.float32)} for _ in range(steps)]
 
 
-def variable(
-    name: str, shape: tuple[int, ...], resource: bool, *, trainable: bool = True, value: float = 0.1
-) -> Any:
+def variable(name: str, shape: tuple[int, ...], resource: bool, *, trainable: bool = True, value: float = 0.1) -> Any:
     """A variable and nothing but the variable: its reading is made where it is used."""
     start = (
-        tf1.constant_initializer(value)
-        if not trainable or len(shape) < 2
-        else tf1.glorot_uniform_initializer(seed=3)
+        tf1.constant_initializer(value) if not trainable or len(shape) < 2 else tf1.glorot_uniform_initializer(seed=3)
     )
     return tf1.get_variable(name, shape, initializer=start, trainable=trainable, use_resource=resource)
 
@@ -73,9 +67,7 @@ def layer(kind: Kind, x: Any, channels: int, resource: bool) -> Any:
     inputs = int(x.shape[last])
     if kind == "depthwise":
         weights = variable("weights", (3, 3, inputs, 2), resource)
-        return tf1.nn.depthwise_conv2d_native(
-            x, weights, strides=[1, 2, 2, 1], padding="SAME", name="depthwise"
-        )
+        return tf1.nn.depthwise_conv2d_native(x, weights, strides=[1, 2, 2, 1], padding="SAME", name="depthwise")
     if kind == "matmul":
         return tf1.matmul(x, variable("weights", (inputs, channels), resource), name="MatMul")
     if kind == "matmul_transposed":

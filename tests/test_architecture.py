@@ -150,9 +150,7 @@ def test_one_home_for_each_library(package: str, home: str) -> None:
 
 def test_schemas_are_made_where_formats_are() -> None:
     """JSON schemas belong to the formats that users see: config files and reports."""
-    users = {
-        module for module, path in _modules() if "msgspec.json.schema" in path.read_text(encoding="utf-8")
-    }
+    users = {module for module, path in _modules() if "msgspec.json.schema" in path.read_text(encoding="utf-8")}
     assert {_part(module) for module in users} == {"config", "report"}
 
 

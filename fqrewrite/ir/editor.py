@@ -177,8 +177,7 @@ class Editor:
         Raises:
             GraphError: `broken-invariant` when the node stands for a block.
         """
-        if node in self._sealed:
-            raise GraphError("broken-invariant", f"{node.name!r} stands for a block, whose inputs are sealed")
+        self._require_open(node)
         old = node.inputs[slot]
         old.node.uses.remove((node, slot))
         node.inputs[slot] = new
@@ -188,6 +187,7 @@ class Editor:
 
     def add_control(self, node: Node, before: Node) -> None:
         """Makes `before` run before `node`."""
+        self._require_open(node)
         if before not in node.controls:
             node.controls.append(before)
             self._dirty[node] = None
@@ -198,6 +198,7 @@ class Editor:
 
         Control inputs and the device stay.
         """
+        self._require_open(node)
         self._index_new()
         for slot, value in enumerate(node.inputs):
             value.node.uses.remove((node, slot))
@@ -233,3 +234,7 @@ class Editor:
     def _index_new(self) -> None:
         self.graph.index(self._unindexed)
         self._unindexed.clear()
+
+    def _require_open(self, node: Node) -> None:
+        if node in self._sealed:
+            raise GraphError("broken-invariant", f"{node.name!r} stands for a block, whose inputs are sealed")

@@ -12,8 +12,8 @@ from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.layers import Layer
 from fqrewrite.match.moving_average import Update
 
-Phase = Literal["layer", "fold", "placement", "elementwise"]
-PHASES: tuple[Phase, ...] = ("layer", "fold", "placement", "elementwise")
+Phase = Literal["layer", "fold", "placement", "elementwise", "coverage"]
+PHASES: tuple[Phase, ...] = ("layer", "fold", "placement", "elementwise", "coverage")
 
 
 class LayerProposal(msgspec.Struct, frozen=True):

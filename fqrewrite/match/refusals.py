@@ -18,6 +18,7 @@ _BACKWARD = re.compile(
     r"(Grad(V\d+|ient|ientPerChannel|WithArgmax|Grad|GradWithArgmax)?$|BackpropFilter|"
     r"^(Resource)?(Sparse)?Apply[A-Z]|^SymbolicGradient$)"
 )
+_UPDATE_STEPS = frozenset({"Identity", "Mul", "Neg", "Add", "AddV2", "AddN"})
 _FORWARD = frozenset({"StopGradient", "PreventGradient"})
 _QUANTIZER_SCOPE = re.compile(r"(weights|act|conv|add|post_activation_bypass|activation_[A-Za-z0-9]+)_quant(_\d+)?$")
 MARKER_OP, MARKER_NAME = "Const", "fqrewrite/provenance"
@@ -59,9 +60,14 @@ def _matmul_gradients(analysis: Analysis) -> list[Node]:
             and consumer.inputs[0] == x
             and analysis.parameters.is_parameter(consumer.inputs[1])
         ]
-        if any(_depends_on(dy, layer) for layer in forward):
+        if _goes_nowhere(node) and any(_depends_on(dy, layer) for layer in forward):
             found.append(node)
     return found
+
+
+def _goes_nowhere(node: Node) -> bool:
+    """Whether a result only feeds an update, as a gradient does; that of a soft assignment (NetVLAD) goes on."""
+    return all(consumer.op in _UPDATE_STEPS or consumer.op.startswith("Assign") for consumer, _ in node.uses)
 
 
 def _depends_on(value: Value, source: Node) -> bool:

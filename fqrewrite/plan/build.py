@@ -72,6 +72,7 @@ class _Planner:
         self.analysis.find_raw_outputs()
         self._place_quantizers()
         self._quantize_elementwise()
+        self._list_uncovered()
         self._add_notes()
         ledger, analysis = self.ledger, self.analysis
         names = {node.name for node in analysis.layers}
@@ -166,6 +167,11 @@ class _Planner:
         else:
             reason = settings.because or "a rule of the config leaves it float"
             self.ledger.leave_out_tensor(value, "excluded-by-config", reason, settings.origin)
+
+    def _list_uncovered(self) -> None:
+        for _, proposal in self._proposals("coverage"):
+            if isinstance(proposal, Decline):
+                self.ledger.leave_out_tensor(proposal.node.value(), proposal.code, proposal.reason)
 
     def _add_notes(self) -> None:
         for unused in self.settings.unmatched():

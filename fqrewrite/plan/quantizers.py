@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import msgspec
@@ -11,11 +12,12 @@ from fqrewrite.config.settings import LayerSettings
 from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.layers import Layer
-from fqrewrite.match.parameters import FAKE_QUANT_OPS, is_constant, static_shape, transposed
+from fqrewrite.match.parameters import FAKE_QUANT_OPS, static_shape, transposed
 from fqrewrite.match.proposal import PlacementProposal
-from fqrewrite.plan.constants import NotConstant, evaluate, weight_range
+from fqrewrite.plan.constants import NotConstant
 from fqrewrite.plan.items import FoldItem, Note, QuantizerItem, RangeSpec, Role, Scheme
 from fqrewrite.plan.ledger import Ledger
+from fqrewrite.plan.weight_ranges import constant_weight_range
 
 _RELU = frozenset({"Relu", "Relu6"})
 _ACTIVATIONS = _RELU | {"Identity"}
@@ -104,6 +106,10 @@ class QuantizerBuilder:
             if shared is not None:
                 self.ledger.add_edge(shared, edge)
                 return
+        limits = self._weight_range(layer, fold, scheme)
+        if not all(map(math.isfinite, (*limits.minimum, *limits.maximum))):
+            self.ledger.leave_out_tensor(weights, "weights-not-finite", "it holds NaN or infinity")
+            return
         scope = self.ledger.names.free_scope(_join(node.scope, "weights_quant"))
         index = self.ledger.add_quantizer(
             QuantizerItem(
@@ -115,7 +121,7 @@ class QuantizerBuilder:
                 edges=(edge,),
                 fold=fold.id if fold else None,
                 scheme=scheme,
-                range=self._weight_range(layer, fold, scheme),
+                range=limits,
                 weight_shape=shape,
                 depthwise=layer.kind == "depthwise",
                 delay=self.delay,
@@ -144,41 +150,14 @@ class QuantizerBuilder:
     def _weight_range(self, layer: Layer, fold: FoldItem | None, scheme: Scheme) -> RangeSpec:
         if layer.constant:
             try:
-                weights = evaluate(layer.weights)
-                if fold is not None:
-                    weights = weights * self._fold_scale(layer, fold)
-            except NotConstant:
-                pass
+                limits = constant_weight_range(layer, fold, scheme, self.analysis.graph)
+            except NotConstant as error:
+                text = f"{layer.node.name}: the range of its weights is not known, {error} is not evaluated"
+                self.ledger.note(Note(code="weights-not-evaluated", text=text))
             else:
-                axes = None
-                if scheme.granularity == "per_channel":
-                    axes = tuple(range(weights.ndim - 1))
-                    if layer.kind == "depthwise":
-                        axes = (0, 1)
-                low, high = weight_range(weights, axes, scheme.bits, scheme.symmetric, scheme.narrow_range)
-                return RangeSpec(source="constant", minimum=low, maximum=high)
+                if limits is not None:
+                    return limits
         return RangeSpec(source="last_value", initial=_WEIGHTS_INITIAL)
-
-    def _fold_scale(self, layer: Layer, fold: FoldItem) -> object:
-        """gamma / sqrt(variance + epsilon), shaped to be multiplied with the weights."""
-        import numpy as np
-
-        graph = self.analysis.graph
-        if fold.statistics != "moving" or fold.variance is None:
-            raise NotConstant(fold.norm)
-        variance = graph.value(fold.variance)
-        gamma = graph.value(fold.gamma) if fold.gamma is not None else None
-        if not is_constant(variance) or (gamma is not None and not is_constant(gamma)):
-            raise NotConstant(fold.norm)
-        scale = (1.0 / np.sqrt(evaluate(variance) + np.float32(fold.epsilon))).astype(np.float32)
-        if gamma is not None:
-            scale = scale * evaluate(gamma)
-        scale = scale.ravel()
-        if layer.kind == "depthwise":
-            scale = scale.reshape(evaluate(layer.weights).shape[2:])
-        elif layer.kind == "matmul" and transposed(layer.node, "b"):
-            scale = scale.reshape(-1, 1)
-        return scale
 
     def _activation(self, value: Value, scope: str, role: Role, initial: tuple[float, float], owner: _Owner) -> None:
         if value in self.analysis.quantized:

@@ -11,6 +11,7 @@ from fqrewrite.match.parameters import constant_ints, static_shape
 from fqrewrite.proto.attrs import get_str
 
 _SHAPE_ONLY = frozenset({"BatchToSpaceND", "Reshape", "Squeeze", "ExpandDims"})
+_LAYER_OPS = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
 _BIAS_ADD = frozenset({"BiasAdd", "Add", "AddV2"})
 
 
@@ -80,11 +81,14 @@ def _bias_slot(node: Node, analysis: Analysis) -> int | None:
     for slot in slots:
         if analysis.parameters.is_parameter(node.inputs[slot]):
             shape = static_shape(node.inputs[slot])
-            return slot if shape is None or len(shape) == 1 else None
+            one_per_channel = node.op == "BiasAdd" if shape is None else len(shape) == 1
+            return slot if one_per_channel else None
     return None
 
 
 def _not_after_layer(node: Node) -> NoChain:
+    if node.op in _LAYER_OPS:
+        return NoChain(code="batch-norm-not-after-layer", reason=f"the {node.op} {node.name!r} before it is left out")
     return NoChain(
         code="batch-norm-not-after-layer",
         reason=f"it normalises the output of {node.op} {node.name!r}, and only a layer can take it in",

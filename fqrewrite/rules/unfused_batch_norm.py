@@ -3,6 +3,7 @@
     y = x * inverse + (beta - mean * inverse)        inverse = rsqrt(variance + epsilon) [* gamma]
 
 as tf.nn.batch_normalization builds it (slim, tf.layers, Keras 3 export); without beta the last term is -mean * inverse.
+Or as written by hand, (x - mean) * inverse + beta, or (x - mean) / sqrt(variance + epsilon) * gamma + beta.
 """
 
 from __future__ import annotations
@@ -24,7 +25,18 @@ _INVERSE = OneOf(Op("Mul", _RSQRT, Bind("gamma"), commutative=True), _RSQRT, nam
 _SHIFT = Op("Mul", Bind("mean"), _INVERSE, commutative=True)
 _NO_BETA = OneOf(Op("Neg", _SHIFT), Op("Mul", Op("Neg", Bind("mean")), _INVERSE, commutative=True))
 _OFFSET = OneOf(Op("Sub", Bind("beta"), _SHIFT), _NO_BETA, name="offset")
-_OUTPUT = Op("Add|AddV2", Op("Mul", Bind("x"), _INVERSE, commutative=True), _OFFSET, commutative=True)
+_EXPANDED = Op("Add|AddV2", Op("Mul", Bind("x"), _INVERSE, commutative=True), _OFFSET, commutative=True)
+_CENTRED = Op("Sub", Bind("x"), Bind("mean"))
+_NORMALISED = OneOf(
+    Op("Mul", _CENTRED, _RSQRT, commutative=True),
+    Op("RealDiv", _CENTRED, Op("Sqrt", Op("Add|AddV2", Bind("variance"), Bind("epsilon")))),
+)
+_SCALED = OneOf(
+    Op("Mul", _CENTRED, _INVERSE, commutative=True),
+    Op("Mul", _NORMALISED, Bind("gamma"), commutative=True),
+    _NORMALISED,
+)
+_OUTPUT = OneOf(_EXPANDED, Op("Add|AddV2", _SCALED, Bind("beta"), commutative=True))
 _SHAPE_ONLY = frozenset({"Squeeze", "Reshape", "Identity"})
 
 
@@ -36,8 +48,8 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
         return
     x, mean, variance = bound["x"], bound["mean"], bound["variance"]
     gamma, parameter = bound.get("gamma"), analysis.parameters.is_parameter
-    if gamma is not None and not parameter(gamma):
-        return
+    if not all(parameter(bound[name]) for name in ("gamma", "beta") if name in bound):
+        return  # conditioned on data
     batch = _is_batch_statistics(x, mean, variance)
     if not batch and not (parameter(mean) and parameter(variance)):
         return  # a layer norm or an instance norm

@@ -42,9 +42,7 @@ def test_the_contrib_preset_and_template_hold_exactly_the_defaults() -> None:
     said = parse_source(template(), "template").data
     assert said == {
         "version": 1,
-        **{
-            key: value for key, value in json.loads(msgspec.json.encode(Config())).items() if key != "origins"
-        },
+        **{key: value for key, value in json.loads(msgspec.json.encode(Config())).items() if key != "origins"},
     }
     assert list(cast("dict[str, object]", said)) == [*ConfigFile.__struct_fields__]
 

@@ -54,9 +54,7 @@ class Case:
 
     @staticmethod
     def _under(members: Arrays, prefix: str) -> Arrays:
-        return {
-            key.partition("|")[2]: value for key, value in members.items() if key.startswith(prefix + "|")
-        }
+        return {key.partition("|")[2]: value for key, value in members.items() if key.startswith(prefix + "|")}
 
     @staticmethod
     def _feed(fed: Arrays, inputs: list[dict[str, Any]], step: int) -> Arrays:

@@ -50,9 +50,7 @@ def graphs(draw: st.DrawFn) -> Any:
     return graph
 
 
-PER_FUNCTION = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+PER_FUNCTION = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(graph=graphs(), unknown=st.booleans())

@@ -119,9 +119,7 @@ def test_checkpoint_data_is_known_by_its_name(tmp_path: Path) -> None:
     assert ".meta" in error.remedy
 
 
-def test_every_cut_of_a_graph_is_truncated_or_shorter(
-    tmp_path: Path, small_graph: Any, small_meta_graph: Any
-) -> None:
+def test_every_cut_of_a_graph_is_truncated_or_shorter(tmp_path: Path, small_graph: Any, small_meta_graph: Any) -> None:
     """A cut between two nodes leaves a sound GraphDef; every other one must be seen."""
     path = tmp_path / "model"
     for message in (small_graph, small_meta_graph):

@@ -4,6 +4,7 @@ import random
 
 import msgspec
 import pytest
+from planning import declined
 
 import fqrewrite.plan.build
 from fqrewrite.config.records import (
@@ -90,7 +91,7 @@ def test_the_whole() -> None:
     assert [(item.output, item.rule) for item in plan.folds] == [
         ("a/bn:0", "fused_batch_norm"), ("c/bn:0", "unfused_batch_norm"),
     ]  # fmt: skip
-    assert {(entry.kind, entry.name, entry.code) for entry in plan.left_out} == {
+    assert {(entry.kind, entry.name, entry.code) for entry in declined(plan)} == {
         ("layer", "volume", "layer-not-quantizable"), ("batch_norm", "late", "batch-norm-not-after-layer"),
     }  # fmt: skip
     assert (plan.layers, plan.outputs, plan.source_sha256) == (5, ("out:0",), "ab12")

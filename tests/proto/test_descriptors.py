@@ -18,9 +18,7 @@ def test_file_is_what_the_installed_tensorflow_gives_and_a_difference_is_found(t
     assert _run(str(SCRIPT), "--check").returncode == 0
 
     altered = tmp_path / "descriptors.binpb"
-    altered.write_bytes(
-        (ROOT / "fqrewrite/proto/descriptors.binpb").read_bytes().replace(b"NodeDef", b"NodeDeg")
-    )
+    altered.write_bytes((ROOT / "fqrewrite/proto/descriptors.binpb").read_bytes().replace(b"NodeDef", b"NodeDeg"))
     found = _run(str(SCRIPT), "--check", "--file", str(altered))
     assert found.returncode == 1
     assert "node_def.proto differs" in found.stderr

@@ -79,18 +79,14 @@ def test_small_ints_of_packed_and_listed_values(dtype: str, values: list[Any]) -
 
 def test_small_ints_declines_other_dtypes_and_large_tensors() -> None:
     assert tensors.small_ints(tensors.scalar_tensor(1.0, dtypes.DT_FLOAT)) is None
-    assert (
-        tensors.small_ints(TensorProto(dtype=dtypes.DT_INT32, tensor_shape=attrs.shape_proto([1025]))) is None
-    )
+    assert tensors.small_ints(TensorProto(dtype=dtypes.DT_INT32, tensor_shape=attrs.shape_proto([1025]))) is None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_float_scalar(dtype: str) -> None:
     for shape in ((), (1, 1)):
         array = np.full(shape, 0.1, dtype)
-        assert tensors.float_scalar(_ours(tensor_util.make_tensor_proto(array))) == float(
-            array.reshape(-1)[0]
-        )
+        assert tensors.float_scalar(_ours(tensor_util.make_tensor_proto(array))) == float(array.reshape(-1)[0])
     packed = tensors.from_numpy(np.zeros(2, dtype))
     packed.tensor_content = np.full(1, 0.1, dtype).tobytes()
     packed.tensor_shape.CopyFrom(attrs.shape_proto([]))

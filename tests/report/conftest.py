@@ -86,9 +86,7 @@ PLAN = Plan(
             scheme=msgspec.structs.replace(WEIGHTS, granularity="per_channel"),
             range=RangeSpec(source="constant", minimum=(-1.0, -2.0), maximum=(1.0, 2.0)),
         ),
-        quantizer(
-            "add/activation_Add_quant", role="elementwise", layer=None, tensor="add:0", rule="elementwise"
-        ),
+        quantizer("add/activation_Add_quant", role="elementwise", layer=None, tensor="add:0", rule="elementwise"),
     ),
     left_out=(
         LeftOut(
@@ -136,9 +134,7 @@ def edit_log() -> EditLog:
     """The edits that belong to `PLAN`, shortened."""
     log = EditLog()
 
-    def file(
-        item: str, inserted: list[str], rewired: list[str] | None = None, replaced: str | None = None
-    ) -> None:
+    def file(item: str, inserted: list[str], rewired: list[str] | None = None, replaced: str | None = None) -> None:
         edits = log.items[item] = ItemEdits()
         edits.inserted += inserted
         edits.rewired += rewired or []

@@ -72,9 +72,7 @@ def test_constant_ranges_have_numbers_and_no_variables(report: Report) -> None:
     weights = report.inserted[3]
     assert weights.op == "FakeQuantWithMinMaxVarsPerChannel"
     assert weights.variables == ()
-    assert weights.range == Range(
-        source="constant", initial=None, decay=None, minimum=(-1.0, -2.0), maximum=(1.0, 2.0)
-    )
+    assert weights.range == Range(source="constant", initial=None, decay=None, minimum=(-1.0, -2.0), maximum=(1.0, 2.0))
     assert (weights.layer, weights.shared_with) == ("fc/MatMul", ("fc_1/MatMul",))
 
 
@@ -160,9 +158,7 @@ def test_shared_edits_stand_under_the_editors_own_id(plan: Plan, log: EditLog, r
 def test_a_report_needs_no_graph_no_click_and_no_rich() -> None:
     modules = "build, explain, layers, markdown, records, render, text"
     code = f"import sys; from fqrewrite.report import {modules}; print(*sys.modules, sep='\\n')"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     prefixes = (
         "fqrewrite.ir",
         "fqrewrite.match",

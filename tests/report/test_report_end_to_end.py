@@ -128,7 +128,8 @@ def test_what_is_said_about_each_layer(path: Path) -> None:
     (fold,) = report.folds
     assert (fold.layer, fold.batch_norm, fold.statistics) == ("b/Conv2D", "b/bn", "moving")
     assert fold.inserted is not None and "b/Conv2D_Fold" in fold.inserted
-    (deconv,) = report.left_out
+    deconv, image = report.left_out
+    assert image.code == "input-not-quantized"
     assert (deconv.name, deconv.code) == ("c/deconv", "layer-not-quantizable")
     assert (report.summary.layers, report.summary.layers_quantized) == (3, 2)
 

@@ -83,18 +83,14 @@ def test_quantizers_and_folds_are_tables(report: Report) -> None:
 
 def test_many_quantizers_start_closed(plan: Plan, report: Report) -> None:
     many = msgspec.structs.replace(plan, quantizers=plan.quantizers * 5)
-    made = build_report(
-        model_path="m", model_kind="graph_def", plan=many, mode=None, rewritten=None, output=None
-    )
+    made = build_report(model_path="m", model_kind="graph_def", plan=many, mode=None, rewritten=None, output=None)
     assert "<details open>" in render_markdown(report)
     assert "<details open>" not in render_markdown(made)
 
 
 def test_nothing_at_all_makes_no_empty_tables(plan: Plan) -> None:
     empty = msgspec.structs.replace(plan, quantizers=(), folds=(), left_out=(), notes=(), layers=1)
-    made = build_report(
-        model_path="m", model_kind="graph_def", plan=empty, mode=None, rewritten=None, output=None
-    )
+    made = build_report(model_path="m", model_kind="graph_def", plan=empty, mode=None, rewritten=None, output=None)
     text = render_markdown(made)
     assert "**0 of 1 layer quantized**: 0 fake quantizers, 0 batch norms folded, nothing left out.\n" in text
     assert "|" not in text and "<details" not in text

@@ -56,9 +56,7 @@ def test_colour_makes_tables(report: Report) -> None:
 
 
 @pytest.mark.parametrize(("color", "imported"), [(False, "False"), (True, "True")])
-def test_rich_is_imported_for_a_terminal_only(
-    report: Report, tmp_path: Path, color: bool, imported: str
-) -> None:
+def test_rich_is_imported_for_a_terminal_only(report: Report, tmp_path: Path, color: bool, imported: str) -> None:
     (tmp_path / "r.json").write_bytes(to_json(report))
     code = (
         "import sys, msgspec\n"

@@ -23,9 +23,7 @@ def test_the_summary_comes_first(report: Report) -> None:
 
 
 def test_everything_left_out_is_one_line_with_reason_and_remedy(report: Report) -> None:
-    lines = [
-        line for line in render_text(report, verbose=False).splitlines() if line.startswith("left out: ")
-    ]
+    lines = [line for line in render_text(report, verbose=False).splitlines() if line.startswith("left out: ")]
     assert len(lines) == 3
     assert "net/deconv [x]/Conv2DBackpropInput  Conv2DBackpropInput  layer-not-quantizable" in lines[0]
     assert lines[0].endswith("a transposed convolution has no quantizer. Keep it float, or use `Conv2D`.")
@@ -34,9 +32,7 @@ def test_everything_left_out_is_one_line_with_reason_and_remedy(report: Report) 
 
 
 def test_columns_are_aligned(report: Report) -> None:
-    lines = [
-        line for line in render_text(report, verbose=False).splitlines() if line.startswith("left out: ")
-    ]
+    lines = [line for line in render_text(report, verbose=False).splitlines() if line.startswith("left out: ")]
     codes = [entry.code for entry in report.left_out]
     assert len({line.index(f"  {code}") for line, code in zip(lines, codes, strict=True)}) == 1
 
@@ -45,17 +41,13 @@ def test_long_lists_are_complete(plan: Plan) -> None:
     entry = plan.left_out[0]
     many = tuple(msgspec.structs.replace(entry, name=f"layer{number}") for number in range(500))
     long = msgspec.structs.replace(plan, left_out=many)
-    made = build_report(
-        model_path="m", model_kind="graph_def", plan=long, mode=None, rewritten=None, output=None
-    )
+    made = build_report(model_path="m", model_kind="graph_def", plan=long, mode=None, rewritten=None, output=None)
     text = render_text(made, verbose=False)
     assert all(f"  layer{number} " in text for number in range(500))
 
 
 def test_notes_have_their_codes(report: Report) -> None:
-    assert "note  selector-matches-nothing  c.yaml:3: matches no layer\n" in render_text(
-        report, verbose=False
-    )
+    assert "note  selector-matches-nothing  c.yaml:3: matches no layer\n" in render_text(report, verbose=False)
 
 
 def test_quantizers_and_folds_need_verbose(report: Report) -> None:
@@ -67,9 +59,7 @@ def test_quantizers_and_folds_need_verbose(report: Report) -> None:
     assert "4 bits, symmetric, narrow range  " in quantizers[0]
     assert "4 bits, symmetric, per channel, narrow range  constant, 2 channels" in quantizers[3]
     assert "  moving average (0.99)  " in quantizers[1]
-    assert text.splitlines()[-1].startswith(
-        "fold  net/conv/Conv2D  net/conv/bn  net/conv/add_fold_1:0  fused, batch"
-    )
+    assert text.splitlines()[-1].startswith("fold  net/conv/Conv2D  net/conv/bn  net/conv/add_fold_1:0  fused, batch")
     assert text.endswith("frozen from step 7\n")
 
 
@@ -90,9 +80,7 @@ def test_a_rewrite_that_was_given_up_does_not_claim_an_output(plan: Plan) -> Non
 
 
 def test_control_characters_in_names_reach_no_terminal(plan: Plan) -> None:
-    entry = LeftOut(
-        kind="layer", name="a\x1b[2Jb\nc", op="Conv2D", code="outside-scope", reason="x", remedy="y."
-    )
+    entry = LeftOut(kind="layer", name="a\x1b[2Jb\nc", op="Conv2D", code="outside-scope", reason="x", remedy="y.")
     made = build_report(
         model_path="m",
         model_kind="graph_def",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from planning import declined
 
 from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
@@ -54,7 +55,7 @@ def test_takes_an_activation(op: str, text: str) -> None:
     assert [(item.role, item.range.source, item.range.initial) for item in plan.quantizers] == [
         ("weights", "last_value", (-6.0, 6.0)), ("activation", "ema", (0.0, 6.0)),
     ]  # fmt: skip
-    assert plan.left_out == ()
+    assert declined(plan) == ()
 
 
 @pytest.mark.parametrize("inputs", ["n/c/BiasAdd, x", "x, n/c/BiasAdd"])
@@ -105,7 +106,7 @@ def test_a_models_own_quantizer_behind_the_activation_stays_alone() -> None:
     text = BIASED + "n/c/Relu = Relu(n/c/BiasAdd)\nthrough = Identity(n/c/Relu)\n"
     plan = _plan(text + "own = FakeQuantWithMinMaxArgs(through)\n")
     assert _activations(plan) == {}
-    assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [
+    assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == [
         ("tensor", "n/c/Relu:0", "already-quantized"),
     ]  # fmt: skip
 
@@ -114,7 +115,7 @@ def test_a_models_own_quantizer_of_the_weights_stays_alone() -> None:
     text = X + "w = VariableV2 {shape: [1, 1, 3, 4]}\nl = Const {value: -1.0}\nh = Const {value: 1.0}\n"
     plan = _plan(text + "q = FakeQuantWithMinMaxVars(w, l, h)\nn/Conv2D = Conv2D(x, q)\nn/Relu = Relu(n/Conv2D)\n")
     assert [item.scope for item in plan.quantizers] == ["n/act_quant"]
-    assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [
+    assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == [
         ("tensor", "q:0", "already-quantized"),
     ]  # fmt: skip
 

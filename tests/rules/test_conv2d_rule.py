@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from planning import declined
 
 from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
@@ -50,7 +51,7 @@ def _weights(plan: Plan) -> dict[str, tuple[str, tuple[str, ...] | None]]:
 def test_takes(text: str, weights: str) -> None:
     plan = _plan(text)
     assert _weights(plan) == {"net/conv/weights_quant": (weights, ("net/conv/Conv2D:in1",))}
-    assert (plan.layers, plan.left_out) == (1, ())
+    assert (plan.layers, declined(plan)) == (1, ())
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_takes(text: str, weights: str) -> None:
 def test_declines(text: str, code: str) -> None:
     plan = _plan(text)
     assert plan.quantizers == ()
-    found = [(entry.kind, entry.name, entry.op, entry.code) for entry in plan.left_out]
+    found = [(entry.kind, entry.name, entry.op, entry.code) for entry in declined(plan)]
     assert found == [("layer", "net/conv/Conv2D", "Conv2D", code)]
     assert plan.layers == 1
 
@@ -79,7 +80,7 @@ def test_a_convolution_that_computes_weights_is_no_layer() -> None:
     text = X + REF + "k = Conv2D(net/conv/w/read, net/conv/w/read)\nout = Conv2D(x, k)\n"
     plan = _plan(text)
     assert _weights(plan) == {"weights_quant": ("k:0", ("out:in1",))}
-    assert (plan.layers, plan.left_out) == (1, ())
+    assert (plan.layers, declined(plan)) == (1, ())
 
 
 def test_shared_weights_have_one_quantizer_with_two_edges() -> None:

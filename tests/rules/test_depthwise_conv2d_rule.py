@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from planning import declined
 
 from fqrewrite.config.records import Config, WeightSettings
 from fqrewrite.ir.graph import Graph
@@ -29,7 +30,7 @@ def test_takes(weights: str) -> None:
         "net/dw/weights_quant", "w/read:0", ("net/dw/depthwise:in1",),
     )  # fmt: skip
     assert item.depthwise
-    assert plan.left_out == ()
+    assert declined(plan) == ()
 
 
 def test_channels_are_those_of_the_last_two_axes() -> None:
@@ -50,7 +51,7 @@ def test_channels_are_those_of_the_last_two_axes() -> None:
 def test_declines(text: str, code: str) -> None:
     plan = _plan(text)
     assert plan.quantizers == ()
-    assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [("layer", "d", code)]
+    assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == [("layer", "d", code)]
 
 
 def test_both_halves_of_a_separable_convolution_are_quantized() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from planning import declined
 
 from fqrewrite.config.records import ActivationSettings, Config
 from fqrewrite.ir.graph import Graph
@@ -74,7 +75,7 @@ def test_takes(lines: str, expected: dict[str, str]) -> None:
     assert {(item.role, item.layer, item.range.source, item.range.initial) for item in made} == {
         ("elementwise", None, "ema", (-6.0, 6.0)),
     }  # fmt: skip
-    assert plan.left_out == ()
+    assert declined(plan) == ()
 
 
 @pytest.mark.parametrize(
@@ -91,13 +92,13 @@ def test_takes(lines: str, expected: dict[str, str]) -> None:
 def test_leaves_alone(lines: str) -> None:
     plan = _plan(RELU + lines)
     assert _activations(plan, "elementwise") == {}
-    assert plan.left_out == ()
+    assert declined(plan) == ()
 
 
 def test_declines_inside_dropout_and_goes_on_behind_it() -> None:
     plan = _plan(RELU + DROPOUT + "a = Add(d, x)\n")
     assert _activations(plan, "elementwise") == {"a/activation_Add_quant": "a:0"}
-    assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [
+    assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == [
         ("tensor", "scaled:0", "inside-dropout"), ("tensor", "d:0", "inside-dropout"),
     ]  # fmt: skip
 
@@ -113,7 +114,7 @@ def test_declines_inside_control_flow() -> None:
     lines += "q = FakeQuantWithMinMaxArgs(s:1)\nm = Mul(q, q)\njoin = Merge(s, m)\nout = Sub(join, n/c/Relu)\n"
     plan = _plan(RELU + lines)
     assert _activations(plan, "elementwise") == {}
-    assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [
+    assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == [
         ("tensor", "m:0", "inside-control-flow"),
     ]  # fmt: skip
 

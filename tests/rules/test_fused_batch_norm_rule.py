@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from planning import declined
 
 from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
@@ -46,7 +47,7 @@ def _plan(text: str, outputs: tuple[str, ...] = (), config: Config | None = None
 
 def _fold(text: str) -> FoldItem:
     plan = _plan(text)
-    assert plan.left_out == ()
+    assert declined(plan) == ()
     (item,) = plan.folds
     assert item.rule == "fused_batch_norm"
     return item
@@ -157,7 +158,7 @@ def test_declines(text: str, code: str, layer: bool) -> None:
     if layer:
         expected.append(("layer", next(name for name in ("n/c/Conv2D", "n/c/MatMul") if name in text), code))
         assert plan.quantizers == ()  # a layer that is not folded must not be quantized unfolded
-    assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == expected
+    assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == expected
     assert plan.folds == ()
 
 
@@ -165,7 +166,7 @@ def test_declines_a_switch_between_two() -> None:
     text = CONV + "phase = Placeholder {dtype: bool, shape: []}\ns = Switch(n/c/Conv2D, phase)\n"
     text += _norm("s:1") + _norm("s", name="n/c/bn_1") + "m = Merge(n/c/bn_1, n/c/bn)\nout = Relu(m)\n"
     plan = _plan(text)
-    assert {(entry.kind, entry.code) for entry in plan.left_out} == {
+    assert {(entry.kind, entry.code) for entry in declined(plan)} == {
         ("batch_norm", "batch-norm-switched"), ("layer", "batch-norm-switched"),
     }  # fmt: skip
     assert (plan.folds, plan.quantizers) == ((), ())
@@ -173,7 +174,7 @@ def test_declines_a_switch_between_two() -> None:
 
 def test_passes_over_one_that_nothing_reads() -> None:
     plan = _plan(CONV + _norm() + "out = Relu(n/c/Conv2D)\n", outputs=("out",))
-    assert (plan.folds, plan.left_out) == ((), ())
+    assert (plan.folds, declined(plan)) == ((), ())
     assert [item.tensor for item in plan.quantizers] == ["w/read:0", "out:0"]
 
 
@@ -196,7 +197,7 @@ def test_a_second_one_that_is_declined_stays_alone() -> None:
     plan = _plan(CONV + _norm() + second + "n/c/Relu = Relu(n/c/bn)\nout = Sub(bn2, n/c/Relu)\n")
     assert [item.output for item in plan.folds] == ["n/c/bn:0"]
     assert [item.tensor for item in plan.quantizers] == ["w/read:0", "n/c/Relu:0"]
-    assert [(entry.kind, entry.name) for entry in plan.left_out] == [("batch_norm", "bn2")]
+    assert [(entry.kind, entry.name) for entry in declined(plan)] == [("batch_norm", "bn2")]
 
 
 def test_folds_in_one_scope_have_their_own_names() -> None:
@@ -204,4 +205,4 @@ def test_folds_in_one_scope_have_their_own_names() -> None:
     text += _norm("n/c/Conv2D_1", name="n/c/bn_1") + "out = Relu(n/c/bn_1)\n"
     plan = _plan(text)
     assert [(item.layer, item.suffix) for item in plan.folds] == [("n/c/Conv2D", ""), ("n/c/Conv2D_1", "_1")]
-    assert plan.left_out == ()
+    assert declined(plan) == ()

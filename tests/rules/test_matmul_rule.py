@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from planning import declined
 
 from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
@@ -38,7 +39,7 @@ def test_takes(text: str, weights: str, edge: str) -> None:
     plan = _plan(text)
     found = [(item.scope, item.tensor, item.edges) for item in plan.quantizers if item.role == "weights"]
     assert found == [("fc/weights_quant", weights, (edge,))]
-    assert (plan.layers, plan.left_out) == (1, ())
+    assert (plan.layers, declined(plan)) == (1, ())
 
 
 @pytest.mark.parametrize(
@@ -53,14 +54,14 @@ def test_takes(text: str, weights: str, edge: str) -> None:
 def test_declines(text: str, code: str) -> None:
     plan = _plan(text)
     assert plan.quantizers == ()
-    assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == [("layer", "fc", code)]
+    assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == [("layer", "fc", code)]
 
 
 def test_a_product_of_weights_is_no_layer() -> None:
     plan = _plan(X + W + "u = VariableV2 {shape: [4, 4]}\nwu = MatMul(w/read, u)\nfc/MatMul = MatMul(x, wu)\n")
     found = [(item.scope, item.tensor) for item in plan.quantizers if item.role == "weights"]
     assert found == [("fc/weights_quant", "wu:0")]
-    assert (plan.layers, plan.left_out) == (1, ())
+    assert (plan.layers, declined(plan)) == (1, ())
 
 
 def test_a_tensordot_is_quantized_behind_bias_and_activation() -> None:

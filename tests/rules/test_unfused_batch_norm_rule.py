@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from planning import declined
 
 from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
@@ -64,7 +65,7 @@ def _plan(text: str, outputs: tuple[str, ...] = ("relu",)) -> Plan:
 
 def _fold(text: str) -> FoldItem:
     plan = _plan(text)
-    assert plan.left_out == ()
+    assert declined(plan) == ()
     (item,) = plan.folds
     assert item.rule == "unfused_batch_norm"
     assert [quantizer.tensor for quantizer in plan.quantizers] == ["w/read:0", "relu:0"]
@@ -200,7 +201,7 @@ POSITIONS = _replaced(
 def test_declines(text: str, code: str, layer: bool) -> None:
     plan = _plan(text + RELU)
     expected = [("batch_norm", "out", code), *([("layer", "c/Conv2D", code)] if layer else [])]
-    assert [(entry.kind, entry.name, entry.code) for entry in plan.left_out] == expected
+    assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == expected
     assert plan.folds == ()
     assert not layer or plan.quantizers == ()
 
@@ -223,7 +224,7 @@ def test_declines(text: str, code: str, layer: bool) -> None:
 def test_other_norms_are_none(text: str) -> None:
     plan = _plan(text + RELU)
     assert plan.folds == ()
-    assert [entry for entry in plan.left_out if entry.kind == "batch_norm"] == []
+    assert [entry for entry in declined(plan) if entry.kind == "batch_norm"] == []
     assert "w/read:0" in {item.tensor for item in plan.quantizers}
 
 

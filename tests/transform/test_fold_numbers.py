@@ -157,8 +157,6 @@ class TestFreezing:
         frozen = folded(net, "train", {"freeze_bn_delay": 0})
         names = ["output:0", "loss:0"]
         want = run(parse(inference.meta), net.feeds(1), names, loss="loss:0")
-        got = run(
-            frozen, net.feeds(1), names, updates=net.updates, only=frozenset(want[0].variables), loss="loss:0"
-        )
+        got = run(frozen, net.feeds(1), names, updates=net.updates, only=frozenset(want[0].variables), loss="loss:0")
         assert deviation(got[0].values["loss:0"], want[0].values["loss:0"]) <= RTOL_TRAIN
         assert worst_gradient(got[0].gradients, want[0].gradients) <= RTOL_TRAIN

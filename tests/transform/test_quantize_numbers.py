@@ -191,9 +191,7 @@ class TestDelay:
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("resource", [False, True])
-def test_new_variables_are_of_the_model_kind_and_not_trainable(
-    resource: bool, mode: Literal["train", "eval"]
-) -> None:
+def test_new_variables_are_of_the_model_kind_and_not_trainable(resource: bool, mode: Literal["train", "eval"]) -> None:
     net = two_layers(resource=resource, training=mode == "train")
     made = rewrite(net.meta, mode)
     ops = {node.op for node in parse(made.meta).graph_def.node}

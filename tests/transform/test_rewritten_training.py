@@ -18,9 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "fashion_mnist"
 
 
-def sgd(
-    meta: Any, feeds: list[dict[str, Any]], *, rate: float, save: str, restore: str | None = None
-) -> list[float]:
+def sgd(meta: Any, feeds: list[dict[str, Any]], *, rate: float, save: str, restore: str | None = None) -> list[float]:
     """Trains by gradient descent as a user would, and saves all variables; returns the loss of each step."""
     graph = tf1.Graph()
     with graph.as_default():
@@ -37,16 +35,12 @@ def sgd(
             session.run(tf1.global_variables_initializer())
             if loader is not None:
                 loader.restore(session, restore)
-            losses = [
-                float(session.run([graph.get_tensor_by_name("loss:0"), step], feed)[0]) for feed in feeds
-            ]
+            losses = [float(session.run([graph.get_tensor_by_name("loss:0"), step], feed)[0]) for feed in feeds]
             saver.save(session, save, write_meta_graph=False)
     return losses
 
 
-def restored(
-    meta: Any, checkpoint: str, feed: dict[str, Any], fetches: list[str]
-) -> tuple[list[Any], dict[str, Any]]:
+def restored(meta: Any, checkpoint: str, feed: dict[str, Any], fetches: list[str]) -> tuple[list[Any], dict[str, Any]]:
     """Restores every variable of a graph by name; returns what is fetched, and all variables."""
     graph = tf1.Graph()
     with graph.as_default():
@@ -66,9 +60,7 @@ def test_a_graph_def_becomes_a_meta_graph_that_trains(resource: bool, tmp_path: 
 
 
 @pytest.mark.parametrize("resource", [False, True])
-@pytest.mark.parametrize(
-    "config", [{}, {"quant_delay": 2, "weights": {"granularity": "per_channel"}}], ids=str
-)
+@pytest.mark.parametrize("config", [{}, {"quant_delay": 2, "weights": {"granularity": "per_channel"}}], ids=str)
 def test_eval_reads_what_training_wrote(config: dict[str, Any], resource: bool, tmp_path: Path) -> None:
     net = two_layers(resource=resource)
     inference = two_layers(resource=resource, training=False)
@@ -77,9 +69,7 @@ def test_eval_reads_what_training_wrote(config: dict[str, Any], resource: bool, 
     made = rewrite(inference.meta, "eval", config)
     fetches = [f"{scope}/act_quant/FakeQuantWithMinMaxVars:0" for scope in ("conv", "dw", "logits")]
     got, variables = restored(parse(made.meta), checkpoint, net.feeds(1)[0], [*fetches, "output:0"])
-    saved = {
-        name: tf1.train.load_variable(checkpoint, name) for name, _ in tf1.train.list_variables(checkpoint)
-    }
+    saved = {name: tf1.train.load_variable(checkpoint, name) for name, _ in tf1.train.list_variables(checkpoint)}
     ranges = [name for name in variables if name.endswith(("/min:0", "/max:0"))]
     assert len(ranges) == 2 * len(made.plan.quantizers) == 12
     for name in ranges:
@@ -93,9 +83,7 @@ def test_eval_reads_what_training_wrote(config: dict[str, Any], resource: bool, 
     assert np.isfinite(got[-1]).all()
 
 
-@pytest.mark.parametrize(
-    "net", [two_layers(resource=False), one_layer("depthwise", norm="fused", resource=True)]
-)
+@pytest.mark.parametrize("net", [two_layers(resource=False), one_layer("depthwise", norm="fused", resource=True)])
 def test_the_same_bytes_whatever_the_hash_seed(net: Net, tmp_path: Path) -> None:
     source = tmp_path / "source.meta"
     source.write_bytes(net.meta)
@@ -119,9 +107,7 @@ def test_ops_after_the_output_by_control_edges_stay_there() -> None:
     with graph.as_default():
         x = tf1.placeholder(tf1.float32, (2, 5), name="input")
         weights = tf1.get_variable("fc/weights", (5, 3), use_resource=False)
-        count = tf1.get_variable(
-            "count", (), initializer=tf1.zeros_initializer(), trainable=False, use_resource=False
-        )
+        count = tf1.get_variable("count", (), initializer=tf1.zeros_initializer(), trainable=False, use_resource=False)
         with tf1.control_dependencies([tf1.assign_add(count, 1.0)]):
             first = tf1.identity(x, name="first")
         y = tf1.nn.relu(tf1.matmul(first, weights, name="fc/MatMul"), name="fc/Relu")
@@ -151,9 +137,7 @@ def test_the_example_trains_saves_and_restores(tmp_path: Path) -> None:
     checkpoint = str(tmp_path / "quantized")
     made = rewrite((EXAMPLE / "model.meta").read_bytes(), "train", {"outputs": ["loss:0", "accuracy:0"]})
     assert len(made.plan.folds) == 11
-    losses = sgd(
-        parse(made.meta), fashion_feeds(200, 32), rate=0.02, save=checkpoint, restore=str(EXAMPLE / "model")
-    )
+    losses = sgd(parse(made.meta), fashion_feeds(200, 32), rate=0.02, save=checkpoint, restore=str(EXAMPLE / "model"))
     assert np.isfinite(losses).all()
     assert np.mean(losses[-50:]) < 0.7 * np.mean(losses[:50])
     inference = rewrite((EXAMPLE / "model_eval.meta").read_bytes(), "eval")
