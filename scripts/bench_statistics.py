@@ -89,12 +89,31 @@ def mixed(y: Any) -> Statistics:
     return mean, tf.reduce_mean(tf.math.squared_difference(y, tf.stop_gradient(mean)), 0)
 
 
-def surrogate(y: Any) -> Statistics:
+def rows_sums(y: Any) -> Statistics:
     y = _rows(y)
-    mean = _product(y)
-    centred = tf.stop_gradient(y - mean)
-    linear = _product(y * centred)
-    return mean, tf.stop_gradient(_product(centred * centred) - 2.0 * linear) + 2.0 * linear
+    return _sums(y, lambda x: tf.reduce_sum(x, 0))
+
+
+def four_axes_sums(y: Any) -> Statistics:
+    return _sums(y, lambda x: tf.reduce_sum(x, (0, 1, 2)))
+
+
+def bias_sums(y: Any) -> Statistics:
+    return _sums(y, lambda x: tf.raw_ops.BiasAddGrad(out_backprop=x))
+
+
+def matmul_sums(y: Any) -> Statistics:
+    y = _rows(y)
+    row = tf.ones(tf.concat([[1], tf.shape(y)[:1]], 0))
+    return _sums(y, lambda x: tf.reshape(tf.matmul(row, x), [-1]))
+
+
+def _sums(y: Any, total: Callable[[Any], Any]) -> Statistics:
+    fraction = tf.cast(y.shape[-1], tf.float32) / tf.cast(tf.size(y), tf.float32)
+    mean = total(y) * fraction
+    centred = y - tf.stop_gradient(mean)
+    variance = total(centred * tf.stop_gradient(centred)) * fraction
+    return mean, variance + (variance - tf.stop_gradient(variance))
 
 
 def _rows(y: Any) -> Any:
@@ -117,7 +136,10 @@ FORMS: dict[str, Callable[[Any], Statistics] | None] = {
     "matmul": matmul,
     "matmul-mul": matmul_mul,
     "mixed": mixed,
-    "surrogate": surrogate,
+    "4-d-sums": four_axes_sums,
+    "rows-sums": rows_sums,
+    "bias-sums": bias_sums,
+    "matmul-sums": matmul_sums,
 }
 
 

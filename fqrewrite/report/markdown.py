@@ -10,9 +10,29 @@ from fqrewrite.report.records import Report
 _OPEN_ROWS = 20
 """Longer tables of quantizers start closed."""
 
+_MOST_CHARACTERS = 60_000
+"""GitHub takes 65,536 characters in a comment; the rest is for what a workflow writes around the report."""
 
-def render_markdown(report: Report) -> str:
-    """Heading, summary, what is left out, notes, quantizers, folds."""
+
+def render_markdown(report: Report, *, verbose: bool) -> str:
+    """Heading, summary, what is left out, notes, quantizers, folds.
+
+    Args:
+        report: what to render.
+        verbose: whether the text may be longer than a comment on a pull request. If not, as many of its tables as
+            it takes are replaced by a sentence: quantizers first, then folds, then what is left out.
+    """
+    tables = {"quantizers", "folds", "left out"}
+    text = _render(report, tables)
+    for name in ("quantizers", "folds", "left out"):
+        if verbose or len(text) <= _MOST_CHARACTERS:
+            break
+        tables.remove(name)
+        text = _render(report, tables)
+    return text
+
+
+def _render(report: Report, tables: set[str]) -> str:
     summary = report.summary
     target = "" if report.output is None or words.is_dry(report) else f" to {code(report.output)}"
     quantizers = sum(summary.fake_quants.values())
@@ -24,19 +44,36 @@ def render_markdown(report: Report) -> str:
         f"{words.count(summary.folds, 'batch norm')} folded, {words.left_out_kinds(report)} left out.\n",
     ]
     if report.left_out:
-        header = ("left out", "kind", "op", "code", "reason", "remedy")
-        parts.append("#### Left out\n\n" + table(header, [_left_out(entry) for entry in report.left_out]))
+        listed = _left_out(report) if "left out" in tables else _left_out_codes(report)
+        parts.append(f"#### Left out\n\n{listed}")
     if report.notes:
         parts.append("#### Notes\n\n" + "".join(f"* {code(note.code)}: {plain(note.text)}\n" for note in report.notes))
     if report.inserted:
-        parts.append(_details(words.count(quantizers, "fake quantizer"), _quantizers(report), quantizers <= _OPEN_ROWS))
+        listed = _quantizers(report) if "quantizers" in tables else _too_long(report)
+        parts.append(_details(words.count(quantizers, "fake quantizer"), listed, quantizers <= _OPEN_ROWS))
     if report.folds:
-        parts.append(_details(words.count(summary.folds, "folded batch norm"), _folds(report), False))
+        listed = _folds(report) if "folds" in tables else _too_long(report)
+        parts.append(_details(words.count(summary.folds, "folded batch norm"), listed, False))
     parts.append(f"fqrewrite {report.tool_version}, input sha256 {code(report.input.sha256)}\n")
     return "\n".join(parts)
 
 
-def _left_out(entry: LeftOut) -> tuple[str, ...]:
+def _too_long(report: Report) -> str:
+    where = "`--report-format json` lists" if report.output is None else "the JSON report and `--verbose` list"
+    return f"Not listed here, to fit into a comment on a pull request; {where} them.\n"
+
+
+def _left_out_codes(report: Report) -> str:
+    rows = [(code_cell(name), str(number)) for name, number in report.summary.left_out_codes.items()]
+    return table(("code", "how many"), rows) + "\n" + _too_long(report)
+
+
+def _left_out(report: Report) -> str:
+    header = ("left out", "kind", "op", "code", "reason", "remedy")
+    return table(header, [_left_out_row(entry) for entry in report.left_out])
+
+
+def _left_out_row(entry: LeftOut) -> tuple[str, ...]:
     origin = f" ({code_cell(entry.because)})" if entry.because else ""
     return (
         code_cell(entry.name),

@@ -23,14 +23,15 @@ def render(report: Report, format: Format, *, color: bool = False, verbose: bool
         report: what to render.
         format: "text" for people, "json" for programs, "md" for a pull request.
         color: whether the text goes to a terminal, which gets tables and colours; only then rich is imported.
-        verbose: whether text lists every fake quantizer and fold, too. JSON and Markdown always do.
+        verbose: whether text lists every fake quantizer and fold, too. JSON always does; Markdown does while it
+            fits into a comment on a pull request, and with `verbose` whatever its length.
     """
     if format == "json":
         return to_json(report).decode()
     if format == "md":
         from fqrewrite.report.markdown import render_markdown
 
-        return render_markdown(report)
+        return render_markdown(report, verbose=verbose)
     if color:
         from fqrewrite.report.table import render_table
 

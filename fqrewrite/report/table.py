@@ -30,16 +30,19 @@ def render_table(report: Report, *, verbose: bool, width: int | None = None) -> 
     """
     console = Console(force_terminal=True, highlight=False, markup=False, emoji=False, width=width)
     with console.capture() as capture:
-        for part in _parts(report, verbose):
+        for part in _parts(report, verbose, console.width):
             console.print(part)
     return capture.get()
 
 
-def _parts(report: Report, verbose: bool) -> list[RenderableType]:
+def _parts(report: Report, verbose: bool, width: int) -> list[RenderableType]:
     parts: list[RenderableType] = []
     layers = [_layer(row) for row in layer_rows(report)]
     if layers:
-        parts.append(_table("Layers", ("layer", "weights", "activations", "batch norm"), layers, lines=False))
+        table = _table("Layers", ("layer", "weights", "activations", "batch norm"), layers, lines=False)
+        # Words wrap better than names, where there is room for the names.
+        table.columns[0].no_wrap = max(len(row[0]) for row in layers) <= width // 2
+        parts.append(table)
     if verbose and report.inserted:
         quantizers = [_quantizer(item) for item in report.inserted]
         parts.append(_table("Fake quantizers", ("node, and what it quantizes", "how, and by which rule"), quantizers))
@@ -47,7 +50,7 @@ def _parts(report: Report, verbose: bool) -> list[RenderableType]:
         folds = [_fold(item) for item in report.folds]
         parts.append(_table("Folded batch norms", ("layer, and its batch norm", "result, and how"), folds))
     if report.left_out:
-        entries = [_left_out(entry) for entry in report.left_out]
+        entries = [_left_out(alike) for alike in _by_reason(report.left_out)]
         parts.append(_table("Left out", ("what", "why, and what to do"), entries))
     parts += [_text(("note ", "yellow"), (note.code, "bold"), (f" {note.text}", "")) for note in report.notes]
     parts.append(_text((words.title(report), "bold")))
@@ -70,11 +73,24 @@ def _fold(item: Fold) -> tuple[Text, ...]:
     return _lines((item.layer, ""), (item.batch_norm, "dim")), _lines((item.result, ""), (words.fold_kind(item), "dim"))
 
 
-def _left_out(entry: LeftOut) -> tuple[Text, ...]:
+def _by_reason(left_out: tuple[LeftOut, ...]) -> list[list[LeftOut]]:
+    """Entries that say the same about different names, together; in the order of each first one."""
+    alike: dict[tuple[str, ...], list[LeftOut]] = {}
+    for entry in left_out:
+        key = (entry.kind, entry.code, entry.reason, entry.remedy, entry.because or "")
+        alike.setdefault(key, []).append(entry)
+    return list(alike.values())
+
+
+def _left_out(alike: list[LeftOut]) -> tuple[Text, ...]:
+    entry = alike[0]
     origin = f" ({entry.because})" if entry.because else ""
-    kind = (f"{entry.kind.replace('_', ' ')}, {entry.op}", "dim")
     reason = (words.sentence(f"{entry.reason}{origin}"), "")
-    return _lines((entry.name, ""), kind), _lines((entry.code, "yellow"), reason, (entry.remedy, "green"))
+    kind = entry.kind.replace("_", " ")
+    kinds = kind if len(alike) == 1 else words.count(len(alike), kind)
+    ops = ", ".join(dict.fromkeys(other.op for other in alike))
+    names = _lines(*((other.name, "") for other in alike), (f"{kinds}, {ops}", "dim"))
+    return names, _lines((entry.code, "yellow"), reason, (entry.remedy, "green"))
 
 
 def _table(title: str, header: tuple[str, ...], rows: list[tuple[Text, ...]], *, lines: bool = True) -> Table:

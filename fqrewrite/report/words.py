@@ -33,9 +33,11 @@ def by_name(counts: dict[str, int]) -> str:
 
 
 def left_out_kinds(report: Report) -> str:
-    """``1 layer, 2 batch norms``; "nothing" when nothing is left out."""
-    counts = report.summary.left_out_kinds
-    return ", ".join(count(number, kind.replace("_", " ")) for kind, number in counts.items()) or "nothing"
+    """``1 layer, 3 tensors and 2 batch norms``; "nothing" when nothing is left out."""
+    kinds = [count(number, kind.replace("_", " ")) for kind, number in report.summary.left_out_kinds.items()]
+    if len(kinds) < 2:
+        return kinds[0] if kinds else "nothing"
+    return f"{', '.join(kinds[:-1])} and {kinds[-1]}"
 
 
 def summary_lines(report: Report) -> list[tuple[str, str]]:

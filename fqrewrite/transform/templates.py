@@ -1,4 +1,8 @@
-"""NodeDefs to copy: one for each operation that a rewrite inserts. Stock TensorFlow ops only."""
+"""NodeDefs to copy: one for each operation that a rewrite inserts. Stock TensorFlow ops only.
+
+Attributes that have their default value are left out, as TensorFlow's `strip_default_attrs` does: importing a graph
+fills them in, and older versions read it too.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +38,15 @@ RSQRT = template("Rsqrt", T=_FLOAT)
 SQUARED_DIFFERENCE = template("SquaredDifference", T=_FLOAT)
 MINIMUM = template("Minimum", T=_FLOAT)
 MAXIMUM = template("Maximum", T=_FLOAT)
-RESHAPE = template("Reshape", T=_FLOAT, Tshape=_INT32)
-MEAN = template("Mean", T=_FLOAT, Tidx=_INT32, keep_dims=bool_attr(False))
-MIN = template("Min", T=_FLOAT, Tidx=_INT32, keep_dims=bool_attr(False))
-MAX = template("Max", T=_FLOAT, Tidx=_INT32, keep_dims=bool_attr(False))
-SIZE = template("Size", T=_FLOAT, out_type=_INT32)
-SHAPE = template("Shape", T=_FLOAT, out_type=_INT32)
+RESHAPE = template("Reshape", T=_FLOAT)
+MEAN = template("Mean", T=_FLOAT)
+MIN = template("Min", T=_FLOAT)
+MAX = template("Max", T=_FLOAT)
+SIZE = template("Size", T=_FLOAT)
+SHAPE = template("Shape", T=_FLOAT)
 SLICE = template("Slice", T=_INT32, Index=_INT32)
-TO_FLOAT = template("Cast", SrcT=_INT32, DstT=_FLOAT, Truncate=bool_attr(False))
-BOOL_TO_FLOAT = template("Cast", SrcT=type_attr(DT_BOOL), DstT=_FLOAT, Truncate=bool_attr(False))
+TO_FLOAT = template("Cast", SrcT=_INT32, DstT=_FLOAT)
+BOOL_TO_FLOAT = template("Cast", SrcT=type_attr(DT_BOOL), DstT=_FLOAT)
 SELECT = template("Select", T=_FLOAT)
 GREATER_EQUAL_INT64 = template("GreaterEqual", T=type_attr(DT_INT64))
 LESS_INT64 = template("Less", T=type_attr(DT_INT64))
@@ -76,10 +80,8 @@ def vector(values: Sequence[float], dtype: int = DT_FLOAT) -> Any:
 def ref_variable(shape: tuple[int, ...], dtype: int) -> tuple[Any, Any, Any]:
     """VariableV2, its Assign and its reading Identity."""
     number = type_attr(dtype)
-    variable = template(
-        "VariableV2", dtype=number, shape=shape_attr(shape), container=bytes_attr(b""), shared_name=bytes_attr(b"")
-    )
-    assign = template("Assign", T=number, use_locking=bool_attr(True), validate_shape=bool_attr(True))
+    variable = template("VariableV2", dtype=number, shape=shape_attr(shape))
+    assign = template("Assign", T=number)
     return variable, assign, template("Identity", T=number)
 
 
@@ -87,14 +89,14 @@ def ref_variable(shape: tuple[int, ...], dtype: int) -> tuple[Any, Any, Any]:
 def resource_variable(shape: tuple[int, ...], dtype: int) -> tuple[Any, Any, Any]:
     """VarHandleOp (its shared_name is set by the caller), its AssignVariableOp and its ReadVariableOp."""
     number = type_attr(dtype)
-    handle = template("VarHandleOp", dtype=number, shape=shape_attr(shape), container=bytes_attr(b""))
+    handle = template("VarHandleOp", dtype=number, shape=shape_attr(shape))
     return handle, template("AssignVariableOp", dtype=number), template("ReadVariableOp", dtype=number)
 
 
 @cache
 def assign_ref(op: str, dtype: int) -> Any:
     """AssignAdd or AssignSub of a reference variable; output 0 is the variable after it."""
-    return template(op, T=type_attr(dtype), use_locking=bool_attr(False))
+    return template(op, T=type_attr(dtype))
 
 
 @cache
