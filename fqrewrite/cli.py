@@ -1,15 +1,14 @@
-"""The command line: options in, verbs called, errors to exit statuses. Thin on purpose.
-
-Exit status 0: done. 1: the graph is refused, or nothing would be quantized. 2: a wrong command line, config or plan.
-3: a file that cannot be read or written, or a damaged graph. 4: a bug of fqrewrite.
+"""The command line: options in, verbs called. Thin on purpose; errors become exit statuses in `__main__`.
 
 Everything that a command needs is imported in that command, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 import click
 
 from fqrewrite import __version__
-from fqrewrite.errors import ConfigError, FqrewriteError, InputError, Refusal
+from fqrewrite.errors import ConfigError, Refusal, path_text
 
 if TYPE_CHECKING:
     from fqrewrite.config.records import Config
@@ -25,50 +24,17 @@ if TYPE_CHECKING:
     from fqrewrite.plan.items import Plan
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_INTERNAL_ERROR = 4
 _FILE = click.Path(path_type=Path)
 
 
-def main() -> NoReturn:
-    """Entry point: runs a command and exits."""
+def _print(text: str | bytes) -> None:
+    """Prints what a command has to say; a reader that has gone (``| head``) is no failure."""
     try:
-        cli(prog_name="fqrewrite")
-    except SystemExit as end:
-        if end.code:
-            raise
-        _leave()
-    except FqrewriteError as error:
-        _complain(error)
-        sys.exit(_exit_status(error))
-    except Exception as error:
-        if os.environ.get("FQREWRITE_DEBUG"):
-            raise
-        what = f"{type(error).__name__}: {error}"
-        _complain(FqrewriteError("internal-error", what, where="a bug of fqrewrite"))
-        click.echo("  FQREWRITE_DEBUG=1 shows where", err=True)
-        sys.exit(_INTERNAL_ERROR)
-    _leave()
-
-
-def _exit_status(error: FqrewriteError) -> int:
-    if isinstance(error, Refusal):
-        return 1
-    return 3 if isinstance(error, InputError) else 2
-
-
-def _complain(error: FqrewriteError) -> None:
-    from fqrewrite.codes import CODES
-
-    remedy = error.remedy or CODES[error.code].remedy
-    click.echo(f"error: {error}", err=True)
-    click.echo(f"  what to do: {remedy}", err=True)
-
-
-def _leave() -> NoReturn:
-    """Ends the process without taking down the graph object by object, which would cost as long as rewriting it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        # What is still buffered must have somewhere to go, or the interpreter complains at its end.
+        with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,7 +87,7 @@ _REPORT_FORMAT = click.option(
 )
 
 
-@cli.command()
+@cli.command(short_help="Write the training graph of MODEL.")
 @_rewriting
 def train(**options: Any) -> None:
     """Write the training graph of MODEL: batch norms folded, fake quantizers that learn their ranges.
@@ -131,7 +97,7 @@ def train(**options: Any) -> None:
     _rewrite("train", **options)
 
 
-@cli.command(name="eval")
+@cli.command(name="eval", short_help="Write the eval graph of MODEL.")
 @_rewriting
 def eval_(**options: Any) -> None:
     """Write the eval graph of MODEL: batch norms folded, fake quantizers that read trained ranges.
@@ -161,7 +127,7 @@ def _rewrite(
     from fqrewrite.report.render import render, to_json
     from fqrewrite.rewrite import as_meta_graph, plan_model, rewrite_model
 
-    report = report or output.with_name(output.name + ".report.json")
+    report = report or Path(f"{output}.report.json")
     config_file = settings["config"]
     check_distinct([path for path in (model, config_file, plan_file) if path], [output, report])
     opened = load(model)
@@ -174,26 +140,26 @@ def _rewrite(
     empty = _is_empty(plan) and not allow_empty
     rewritten = None if empty else rewrite_model(opened, plan, graph, mode, kind, notes)
     made = build_report(
-        model_path=str(model),
+        model_path=path_text(model),
         model_kind=opened.source_kind,
         plan=plan,
         mode=mode,
         rewritten=rewritten,
-        output=str(output),
+        output=path_text(output),
     )
-    if empty:
-        click.echo(render(made, "text", color=_is_terminal(), verbose=verbose), nl=False)
-        _refuse_empty(plan, str(model))
-    write_all([(output, to_bytes(opened, kind, text)), (report, to_json(made))])
+    if not empty:
+        write_all([(output, to_bytes(opened, kind, text)), (report, to_json(made))])
     if not quiet:
-        click.echo(render(made, report_format, color=_is_terminal(), verbose=verbose), nl=False)
+        _print(render(made, report_format, color=_is_terminal(), verbose=verbose))
+    if empty:
+        _refuse_empty(plan, path_text(model))
 
 
-@cli.command()
+@cli.command(short_help="Show what would be done with MODEL, and why the rest is left out.")
 @click.argument("model", type=_FILE)
 @_settings
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, for `--plan`.")
-@click.option("-o", "--output", type=_FILE, help="Write the plan as JSON to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, not as a table.")
+@click.option("-o", "--output", type=_FILE, help="Write the plan to this file, as JSON for `--plan`.")
 @_REPORT_FORMAT
 @click.option("--allow-empty", is_flag=True, help="Exit with status 0 when there is nothing to quantize.")
 def plan(
@@ -216,17 +182,26 @@ def plan(
         check_distinct([path for path in (model, settings["config"]) if path], [output])
     opened = load(model)
     made, _ = plan_model(opened, _config(settings))
+    empty = _is_empty(made) and not allow_empty
+    if output and not empty:
+        write_atomic(output, plan_to_json(made))
     if as_json:
-        click.echo(plan_to_json(made), nl=False)
+        if not output:
+            _print(plan_to_json(made))
     else:
         report = build_report(
-            model_path=str(model), model_kind=opened.source_kind, plan=made, mode=None, rewritten=None, output=None
+            model_path=path_text(model),
+            model_kind=opened.source_kind,
+            plan=made,
+            mode=None,
+            rewritten=None,
+            output=None,
         )
-        click.echo(render(report, report_format, color=_is_terminal(), verbose=True), nl=False)
-    if _is_empty(made) and not allow_empty:
-        _refuse_empty(made, str(model))
-    if output:
-        write_atomic(output, plan_to_json(made))
+        # Every quantizer is what a plan is read for; in a comment on a pull request there may be no room for them.
+        verbose = report_format != "md"
+        _print(render(report, report_format, color=_is_terminal(), verbose=verbose))
+    if empty:
+        _refuse_empty(made, path_text(model))
 
 
 @cli.command()
@@ -235,17 +210,17 @@ def rules(markdown: bool) -> None:
     """List what the tool recognises in a graph."""
     from fqrewrite.report.explain import rules_table
 
-    click.echo(rules_table(markdown=markdown), nl=False)
+    _print(rules_table(markdown=markdown))
 
 
-@cli.command()
+@cli.command(short_help="Say what a code in a message or report means.")
 @click.argument("code", required=False)
 @click.option("--markdown", is_flag=True, help="All codes, as the table in README.")
 def explain(code: str | None, markdown: bool) -> None:
     """Say what CODE, from a message or a report, means and what to do; without CODE, list them all."""
     from fqrewrite.report.explain import codes_markdown, explain_text
 
-    click.echo(codes_markdown() if markdown else explain_text(code), nl=False)
+    _print(codes_markdown() if markdown else explain_text(code))
 
 
 @cli.group()
@@ -259,7 +234,7 @@ def init(preset: str | None) -> None:
     """Print a commented config file."""
     from fqrewrite.config.template import template
 
-    click.echo(template(preset) if preset else template(), nl=False)
+    _print(template(preset) if preset is not None else template())
 
 
 @config.command()
@@ -269,7 +244,8 @@ def check(file: Path) -> None:
     from fqrewrite.config.resolve import resolve
 
     found = resolve(file)
-    click.echo(f"{file}: good; preset {found.preset}, {len(found.rules)} rules")
+    count = len(found.rules)
+    _print(f"{path_text(file)}: good; preset {found.preset}, {count} rule{'' if count == 1 else 's'}\n")
 
 
 @config.command()
@@ -277,7 +253,7 @@ def schema() -> None:
     """Print the JSON schema of config files, for editors."""
     from fqrewrite.config.template import schema_json
 
-    click.echo(schema_json(), nl=False)
+    _print(schema_json())
 
 
 def _config(settings: dict[str, Any]) -> Config:
@@ -285,7 +261,7 @@ def _config(settings: dict[str, Any]) -> Config:
 
     flags = {key: value for key, value in settings.items() if key != "config"}
     outputs = flags.pop("outputs")
-    names = [name.strip() for name in outputs.split(",") if name.strip()] if outputs else None
+    names = None if outputs is None else [name.strip() for name in outputs.split(",")]
     return resolve(settings["config"], outputs=names, **flags)
 
 
@@ -298,10 +274,12 @@ def _read_plan(path: Path, settings: dict[str, Any], model: Model) -> Plan:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ConfigError("plan-unreadable", f"cannot be read: {error.strerror}", where=str(path)) from None
-    plan = plan_from_json(data, str(path))
+        what = f"the plan cannot be read: {error.strerror}"
+        raise ConfigError("plan-unreadable", what, where=path_text(path)) from None
+    plan = plan_from_json(data, path_text(path))
     if plan.source_sha256 != model.sha256:
-        raise ConfigError("plan-mismatch", f"the plan was made from another file than {model.path}", where=str(path))
+        what = f"the plan was made from another file than {path_text(model.path)}"
+        raise ConfigError("plan-mismatch", what, where=path_text(path))
     return plan
 
 
@@ -310,14 +288,15 @@ def _is_empty(plan: Plan) -> bool:
 
 
 def _refuse_empty(plan: Plan, where: str) -> NoReturn:
-    layers = sum(entry.kind == "layer" for entry in plan.left_out)
-    what = (
-        f"no layer would be quantized; {layers} are left out, for the reasons above"
-        if layers
-        else ("no layer would be quantized: the graph has no convolution, depthwise convolution or matmul with weights")
+    codes = Counter(entry.code for entry in plan.left_out if entry.kind == "layer")
+    listed = ", ".join(f"{code} {number}" for code, number in sorted(codes.items()))
+    what = "no layer would be quantized" + (
+        f"; left out: {listed}"
+        if listed
+        else ": the graph has no convolution, depthwise convolution or matmul with weights"
     )
     raise Refusal("nothing-quantized", what, where=where)
 
 
 def _is_terminal() -> bool:
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()

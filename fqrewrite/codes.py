@@ -41,7 +41,7 @@ _ERRORS: dict[str, tuple[str, str]] = {
     ),
     "nothing-quantized": (
         "The rewrite would insert no quantizer at all.",
-        "Look at what was left out and why in the report; pass --allow-empty if that is what you want.",
+        "`fqrewrite plan MODEL` lists what is left out and why; pass --allow-empty if that is what you want.",
     ),
     "nothing-trainable": (
         "Every layer's weights are constants (a frozen graph), so a training graph would have nothing to train.",
@@ -63,7 +63,10 @@ _ERRORS: dict[str, tuple[str, str]] = {
         "The plan was made from another file, or by another version of its format.",
         "Make the plan again with `fqrewrite plan MODEL --json -o plan.json`.",
     ),
-    "plan-unreadable": ("The plan file is no plan.", "Make it with `fqrewrite plan MODEL --json -o plan.json`."),
+    "plan-unreadable": (
+        "The plan file is no plan, or was edited.",
+        "Make it with `fqrewrite plan MODEL -o plan.json`; changes belong into the config that it is made with.",
+    ),
     "plan-conflict": (
         "An option was given that would change a plan that is already made.",
         "Leave the option out, or leave --plan out.",
@@ -160,6 +163,10 @@ _ERRORS: dict[str, tuple[str, str]] = {
     "dangling-input": (
         "A node reads a node that is not in the graph.",
         "Export the whole graph; the file was cut from a larger one.",
+    ),
+    "wrong-number-of-inputs": (
+        "A node has fewer or more inputs than its operation takes, which TensorFlow does not allow.",
+        "Export the graph again; the file is damaged.",
     ),
     "bad-input-syntax": ("An input is not written as TensorFlow writes tensors.", "Export the graph again."),
     "graph-cycle": (

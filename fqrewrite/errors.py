@@ -6,6 +6,13 @@ Every error carries a stable code from `fqrewrite.codes`; the code decides the e
 
 from __future__ import annotations
 
+import os
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """A path as text for messages and reports: bytes of a file name that are no UTF-8 become ``\\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
 
 class FqrewriteError(Exception):
     """One clear error for the user.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fqrewrite.config.records import BUILT_IN_PRESET
+from fqrewrite.errors import ConfigError
 
 
 def folder() -> Path:
@@ -17,6 +18,18 @@ def folder() -> Path:
 def names() -> tuple[str, ...]:
     """The names of all presets, sorted."""
     return tuple(sorted({BUILT_IN_PRESET, *(file.stem for file in folder().glob("*.yaml"))}))
+
+
+def check(name: str, *, where: str | None) -> None:
+    """Refuses the name of a preset that there is not; `where` it is written is for the message.
+
+    Raises:
+        ConfigError: config-preset.
+    """
+    known = names()
+    if name not in known:
+        what = f'there is no preset "{name}"; the presets are: {", ".join(known)}'
+        raise ConfigError("config-preset", what, where=where)
 
 
 def path(name: str) -> Path:

@@ -14,7 +14,6 @@ from fqrewrite.config.records import BUILT_IN_PRESET, ActivationOverrides, Confi
 from fqrewrite.config.schema import ConfigFile, MatchBy, RuleEntry
 from fqrewrite.config.selectors import Selector
 from fqrewrite.config.source import KeyPath, dotted_key, read_source
-from fqrewrite.errors import ConfigError
 
 Values: TypeAlias = "dict[tuple[str, ...], object]"
 
@@ -117,10 +116,7 @@ def _preset_layer(name: str, place: str | None) -> _Layer | None:
     """The preset's file as a layer; None for the built-in one, whose values are the defaults."""
     if name == BUILT_IN_PRESET:
         return None
-    known = presets.names()
-    if name not in known:
-        what = f'there is no preset "{name}"; the presets are: {", ".join(known)}'
-        raise ConfigError("config-preset", what, where=place)
+    presets.check(name, where=place)
     return _read(presets.path(name), name=f"preset {name}")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
-from fqrewrite.errors import ConfigError
+from fqrewrite.errors import ConfigError, path_text
 
 if TYPE_CHECKING:
     import yaml
@@ -73,7 +73,7 @@ def read_source(path: Path) -> Source:
         ConfigError: config-not-found, config-unreadable (no plain file, no permission, not UTF-8),
             config-syntax, config-duplicate-key, config-value (a value of a kind that no config has).
     """
-    name = str(path)
+    name = path_text(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:

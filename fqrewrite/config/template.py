@@ -18,7 +18,11 @@ def template(preset: str = BUILT_IN_PRESET) -> str:
 
     Args:
         preset: one of `presets.names()`.
+
+    Raises:
+        ConfigError: config-preset.
     """
+    presets.check(preset, where="--preset")
     return presets.path(preset).read_text(encoding="utf-8")
 
 

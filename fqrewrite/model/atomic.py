@@ -36,7 +36,8 @@ def write_all(files: Sequence[tuple[Path, bytes]]) -> None:
     try:
         for path, data in files:
             target = Path(os.path.realpath(path))
-            temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.{len(temporaries)}.tmp")
+            # Not the process number: in containers that is the same every time, and a killed run's file may be there.
+            temporary = target.with_name(f".fqrewrite-{os.urandom(8).hex()}.tmp")
             with _as_output_error(path):
                 if target.exists() and not stat.S_ISREG(target.stat().st_mode):
                     raise OSError(None, "it exists and is not a regular file")

@@ -10,6 +10,7 @@ from fqrewrite import __version__
 from fqrewrite.config.records import Config
 from fqrewrite.config.settings import LayerSettings, Settings
 from fqrewrite.errors import ConfigError
+from fqrewrite.ir.arity import check_arity
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.layers import Layer
@@ -45,8 +46,9 @@ def build_plan(graph: Graph, config: Config, *, source_sha256: str, public_outpu
     Raises:
         Refusal: `graph-has-gradients` or `already-rewritten`.
         ConfigError: about outputs (`plan.outputs`), or `scope-matches-nothing`.
-        GraphError: `graph-cycle`.
+        GraphError: `graph-cycle` or `wrong-number-of-inputs`.
     """
+    check_arity(graph)
     refuse_rewritten(graph)
     wanted = config.outputs or public_outputs
     analysis = Analysis(graph, named_outputs(graph, wanted))

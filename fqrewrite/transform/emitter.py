@@ -6,6 +6,7 @@ them fast: a ResNet-152 takes 14,000 new nodes instead of 24,000.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ class Emitter:
 
     def _shared_constant(self, key: tuple[str, str], template: Any) -> Value:
         text, device = key
-        where = device.strip("/").replace(":", "_").replace("/", "_")
+        where = re.sub("[^A-Za-z0-9_.]", "_", device.strip("/"))
         name = f"{_CONSTANTS}/{where}/{text}" if where else f"{_CONSTANTS}/{text}"
         with self.editor.shared():
             found = self._constants[key] = self.add(template, name, device=device)

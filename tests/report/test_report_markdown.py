@@ -25,7 +25,7 @@ def rows(text: str, header: str) -> list[list[str]]:
 
 
 def test_what_is_left_out_comes_before_what_was_done(report: Report) -> None:
-    text = render_markdown(report)
+    text = render_markdown(report, verbose=False)
     headings = [
         "### fqrewrite train: `in.meta` to `out.meta`",
         "**3 of 5 layers quantized**",
@@ -42,7 +42,7 @@ def test_what_is_left_out_comes_before_what_was_done(report: Report) -> None:
 
 
 def test_left_out_has_code_reason_and_remedy(report: Report) -> None:
-    body = rows(render_markdown(report), "left out")
+    body = rows(render_markdown(report, verbose=False), "left out")
     assert body[0] == [
         "`net/deconv [x]/Conv2DBackpropInput`",
         "layer",
@@ -55,13 +55,13 @@ def test_left_out_has_code_reason_and_remedy(report: Report) -> None:
 
 
 def test_odd_names_are_escaped(report: Report) -> None:
-    body = rows(render_markdown(report), "left out")
+    body = rows(render_markdown(report, verbose=False), "left out")
     assert body[1][0] == r"`` net/odd\|`name` ``"
     assert body[1][4] == r"kept \<float\> for now! (`c.yaml:12`)"
 
 
 def test_quantizers_and_folds_are_tables(report: Report) -> None:
-    text = render_markdown(report)
+    text = render_markdown(report, verbose=False)
     quantizers = rows(text, "fake quantizer")
     assert len(quantizers) == 5
     assert quantizers[0][1:] == [
@@ -84,13 +84,13 @@ def test_quantizers_and_folds_are_tables(report: Report) -> None:
 def test_many_quantizers_start_closed(plan: Plan, report: Report) -> None:
     many = msgspec.structs.replace(plan, quantizers=plan.quantizers * 5)
     made = build_report(model_path="m", model_kind="graph_def", plan=many, mode=None, rewritten=None, output=None)
-    assert "<details open>" in render_markdown(report)
-    assert "<details open>" not in render_markdown(made)
+    assert "<details open>" in render_markdown(report, verbose=False)
+    assert "<details open>" not in render_markdown(made, verbose=False)
 
 
 def test_nothing_at_all_makes_no_empty_tables(plan: Plan) -> None:
     empty = msgspec.structs.replace(plan, quantizers=(), folds=(), left_out=(), notes=(), layers=1)
     made = build_report(model_path="m", model_kind="graph_def", plan=empty, mode=None, rewritten=None, output=None)
-    text = render_markdown(made)
+    text = render_markdown(made, verbose=False)
     assert "**0 of 1 layer quantized**: 0 fake quantizers, 0 batch norms folded, nothing left out.\n" in text
     assert "|" not in text and "<details" not in text

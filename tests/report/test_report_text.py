@@ -19,7 +19,7 @@ def test_the_summary_comes_first(report: Report) -> None:
     ]
     assert lines[3].endswith("1 folded")
     assert lines[4].endswith("22 nodes inserted, 10 variables created")
-    assert lines[5].split("  ")[-1].startswith("2 layers, 1 batch norm (")
+    assert lines[5].split("  ")[-1].startswith("2 layers and 1 batch norm (")
 
 
 def test_everything_left_out_is_one_line_with_reason_and_remedy(report: Report) -> None:
