@@ -3,9 +3,9 @@
 
     bench_statistics.py [--shape N H W C] [--steps 60]
 
-y is float32[N, H, W, C], as a layer puts it out. Measured are the mean and the biased variance of y by channel, alone and
-with the gradient of a weighted sum of both by y. All forms run in one process, in turn; a 3x3 convolution that puts out y
-and its gradients are timed for scale.
+y is float32[N, H, W, C], as a layer puts it out. Measured are the mean and the biased variance of y by channel, alone
+and with the gradient of a weighted sum of both by y. All forms run in one process, in turn; a 3x3 convolution that puts
+out y and its gradients are timed for scale.
 
 fused        FusedBatchNormV3 with contrib's custom gradient (what tf.contrib.quantize has)
 4-d          Mean and Mean(SquaredDifference) over the axes (0, 1, 2)
@@ -14,7 +14,8 @@ rows-square  as rows, with d = y - StopGradient(mean) and Mean(Square(d))
 matmul       MatMul of a row of 1/n with the [N*H*W, C] view; SquaredDifference
 matmul-mul   as matmul, with d = y - StopGradient(mean) and d * d
 mixed        the mean as matmul, the variance as rows
-surrogate    as matmul, but the gradient of the variance flows through MatMul(row, y * StopGradient(2 d))
+*-sums       sums times 1/n instead of means, of y and of d * StopGradient(d), whose gradient is doubled: its
+             gradient takes fewer passes over y; summed over the axes, over rows, by BiasAddGrad, or by MatMul
 
 Needs TensorFlow and numpy.
 """
@@ -31,8 +32,8 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import numpy as np
+import tensorflow as tf
 
 tf1 = tf.compat.v1
 Statistics = tuple[Any, Any]

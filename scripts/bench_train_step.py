@@ -4,10 +4,10 @@
     bench_train_step.py BEFORE.meta AFTER.meta [BEFORE.meta AFTER.meta ...]
 
 Each BEFORE is the float training graph (binary MetaGraphDef), AFTER what tf.contrib.quantize made of it. BEFORE is
-rewritten by fqrewrite with the options of a ``config.yaml`` next to it, if there is one. Both graphs are then trained in
-one process: gradients of the loss by all trainable variables, their SGD update, and the moving-average updates. Steps
-alternate, and so does who goes first; both start from the same variables and see the same batch. Grappler is at its
-defaults. Prints the median milliseconds of a step of each, and the ratio ours / contrib.
+rewritten by fqrewrite with the options of a ``config.yaml`` next to it, if there is one. Both graphs are then trained
+in one process: gradients of the loss by all trainable variables, their SGD update, and the moving-average updates.
+Steps alternate, and so does who goes first; both start from the same variables and see the same batch. Grappler is at
+its defaults. Prints the median milliseconds of a step of each, and the ratio ours / contrib.
 
 Needs TensorFlow and numpy. Run with ``TF_ENABLE_ONEDNN_OPTS=0``, which is set unless the variable is set already.
 """

@@ -10,7 +10,7 @@ from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import EditLog, Editor
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.ir.topology import topological_order
-from fqrewrite.match.parameters import is_constant, leaves
+from fqrewrite.match.parameters import VARIABLE_OPS, is_constant, leaves
 from fqrewrite.match.refusals import MARKER_NAME
 from fqrewrite.plan.items import Plan, QuantizerItem
 from fqrewrite.proto.dtypes import DT_STRING
@@ -73,10 +73,11 @@ def apply_plan(plan: Plan, graph: Graph, mode: Mode) -> Applied:
         results[graph.value(fold_item.output)] = result
         retired[result] = graph.node(fold_item.norm)
     # Consumers are taken down for all quantizers before the first is inserted: none may see another's own nodes.
+    devices = _variable_devices(plan, graph)
     work = [(item, *_site(item, graph, folded, results, retired)) for item in plan.quantizers]
     for item, value, edges in work:
         editor.begin(item.id)
-        quantize(item, value, edges, emitter, mode, _variable_device(item, graph))
+        quantize(item, value, edges, emitter, mode, devices.get(item.layer, ""))
     _mark(editor, plan, mode)
     editor.commit()
     topological_order(graph)  # edits must not have made a cycle
@@ -110,16 +111,15 @@ def _edge(text: str, graph: Graph) -> tuple[Node, int]:
     return node, int(slot)
 
 
-def _variable_device(item: QuantizerItem, graph: Graph) -> str:
-    """Range variables live where the layer keeps its own variables (a parameter server, for instance)."""
-    if item.layer is None:
-        return ""
-    node = graph.node(item.layer)
-    for operand in reversed(node.inputs):
-        for leaf in leaves(operand):
-            if leaf.op in ("VariableV2", "Variable", "VarHandleOp"):
-                return str(leaf.proto.device)
-    return ""
+def _variable_devices(plan: Plan, graph: Graph) -> dict[str | None, str]:
+    """By layer: range variables live where the layer keeps its own variables (a parameter server, for instance)."""
+    devices: dict[str | None, str] = {}
+    for item in plan.quantizers:
+        if item.role == "weights":
+            variables = [leaf for leaf in leaves(graph.value(item.tensor)) if leaf.op in VARIABLE_OPS]
+            for edge in item.edges or ():
+                devices[edge.rpartition(":in")[0]] = variables[0].proto.device if variables else ""
+    return devices
 
 
 def _mark(editor: Editor, plan: Plan, mode: Mode) -> None:
