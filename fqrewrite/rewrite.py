@@ -9,7 +9,7 @@ import msgspec
 from fqrewrite.config.records import Config
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.graph import Graph
-from fqrewrite.model.collections import add_variable, variable_def
+from fqrewrite.model.collections import add_variables, variable_def
 from fqrewrite.model.container import Model, convert_to_meta_graph
 from fqrewrite.model.kinds import Kind
 from fqrewrite.plan.build import build_plan
@@ -78,8 +78,8 @@ def rewrite_model(
     if applied.variables:
         model.edited = True
         if model.kind == "meta_graph":
-            for variable in applied.variables:
-                add_variable(model.message, _variable_def(variable), trainable=False)
+            definitions = [_variable_def(variable) for variable in applied.variables]
+            add_variables(model.message, definitions, trainable=False)
             more += _drop_saver(model.message)
         if mode == "eval" and any(item.range.source == "ema" for item in plan.quantizers):
             count = sum(item.range.source == "ema" for item in plan.quantizers)

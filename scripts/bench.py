@@ -170,6 +170,13 @@ class Slim:
         loss = self.add("L2Loss", f"{name}/L2Loss", (f"{scope}/weights/read",), ())
         return self.add("Mul", name, (scale, loss), ())
 
+    def subsampled(self, name: str, x: str) -> str:
+        """Every second row and column."""
+        batch, height, width, depth = self.shapes[x]
+        steps = {"ksize": to.ints_attr((1, 1, 1, 1)), "strides": to.ints_attr((1, 2, 2, 1))}
+        kind = {"padding": to.bytes_attr(b"VALID"), "data_format": to.bytes_attr(b"NHWC")}
+        return self.add("MaxPool", name, (x,), (batch, -(-height // 2), -(-width // 2), depth), **steps, **kind)
+
     def image(self, size: int) -> str:
         shape = (2, size, size, 3)
         kind = {"dtype": to.type_attr(DT_FLOAT), "shape": to.shape_attr(shape)}
@@ -196,7 +203,12 @@ def resnet(blocks: Sequence[int] = (3, 8, 36, 3)) -> tuple[Any, str]:
         for unit in range(units):
             scope = f"resnet/block{block + 1}/unit_{unit + 1}/bottleneck_v1"
             stride = 2 if unit == units - 1 and block < 3 else 1
-            shortcut = slim.conv(f"{scope}/shortcut", x, 1, 4 * depth, stride)
+            shortcut = x
+            if unit == 0:
+                shortcut = slim.conv(f"{scope}/shortcut", x, 1, 4 * depth, stride)
+                losses.append(slim.regularizer(f"{scope}/shortcut"))
+            elif stride == 2:
+                shortcut = slim.subsampled(f"{scope}/shortcut/MaxPool", x)
             y = slim.relu(f"{scope}/conv1/Relu", slim.conv(f"{scope}/conv1", x, 1, depth))
             y = slim.relu(f"{scope}/conv2/Relu", slim.conv(f"{scope}/conv2", y, 3, depth, stride))
             y = slim.conv(f"{scope}/conv3", y, 1, 4 * depth)

@@ -39,7 +39,7 @@ tf1 = tf.compat.v1
 Statistics = tuple[Any, Any]
 
 
-@tf.RegisterGradient("FoldFusedBatchNormGrad")
+@tf.RegisterGradient("FoldFusedBatchNormGrad")  # type: ignore[untyped-decorator]
 def _fold_fused_batch_norm_grad(op: Any, _: Any, grad_mean: Any, grad_variance: Any, *unused: Any) -> Any:
     x = op.inputs[0]
     n = tf.cast(tf.size(x) / tf.size(grad_mean), tf.float32)

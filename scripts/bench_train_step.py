@@ -39,7 +39,7 @@ LEARNING_RATE = 1e-4
 _SHAPE_SLOT = {"RandomUniform": 0, "Reshape": 1, "Slice": 0}
 
 
-@tf.RegisterGradient("FoldFusedBatchNormGrad")
+@tf.RegisterGradient("FoldFusedBatchNormGrad")  # type: ignore[untyped-decorator]
 def _fold_fused_batch_norm_grad(op: Any, _: Any, grad_mean: Any, grad_variance: Any, *unused: Any) -> Any:
     """The custom gradient that contrib's graphs name, written as in tf.contrib.quantize (TF 1.15.5)."""
     x = op.inputs[0]

@@ -1,6 +1,6 @@
 """How many tensors an operation reads, for those whose inputs are looked at by position.
 
-TensorFlow refuses a graph in which that is not so. Asking once spares every rule the question whether an input is there.
+TensorFlow refuses a graph in which that is not so. Asked once, no rule has to ask whether an input is there.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ a comparison of graphs. Rewired inputs are written back to the NodeDefs once, by
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -219,9 +220,9 @@ class Editor:
         Raises:
             GraphError: `duplicate-node-name` when two blocks share a name.
         """
-        inserted = [name for edits in self.log.items.values() for name in edits.inserted]
-        if len(set(inserted)) != len(inserted):
-            twice = next(name for name in inserted if inserted.count(name) > 1)
+        lists = [edits.inserted for edits in self.log.items.values()]
+        if len(set().union(*lists)) != sum(map(len, lists)):
+            twice = Counter(name for names in lists for name in names).most_common(1)[0][0]
             raise GraphError("duplicate-node-name", f"two nodes were inserted under the name {twice!r}", where=twice)
         for node in self._dirty:
             field = node.proto.input

@@ -21,18 +21,40 @@ _PASS = frozenset({"Identity", "Cast", "Squeeze", "Reshape", "StopGradient"})
 
 
 class Update(NamedTuple):
-    """How a moving average is updated: the value it is read as, the assignment, and whether it sets the new value."""
+    """How a moving average is updated.
+
+    Attributes:
+        read: the moving average before the update.
+        assign: the assignment.
+        absolute: whether it sets the new value, and not a difference.
+        ordered: whether the assignment waits for `read` anyway.
+    """
 
     read: Value
     assign: Node
     absolute: bool
+    ordered: bool = False
 
 
 def find_moving_average(statistic: Value) -> Update | None:
     """The moving average that this batch statistic updates; None when there is none in a known form."""
+    found = _find(statistic)
+    if found is None:
+        return None
+    variable = read_variable(found.read)
+    assert variable is not None
+    if found.read.node.controls:
+        # The update, and the read in it, may wait for the loss, which is behind whatever would use the read.
+        reads = [use for use, _ in variable.uses if use.op in ("Identity", "ReadVariableOp") and not use.controls]
+        return found._replace(read=reads[0].value()) if reads else found
+    # A reference is read when its consumer runs; a resource when the read runs, which the update's data waits for.
+    return found._replace(ordered=variable.op == "VarHandleOp")
+
+
+def _find(statistic: Value) -> Update | None:
     for consumer, slot in statistic.uses():
         if consumer.op in _PASS and slot == 0:
-            found = find_moving_average(consumer.value())
+            found = _find(consumer.value())
         elif consumer.op == "Sub":
             found = _difference(consumer, slot)
         elif consumer.op == "Mul":

@@ -6,6 +6,7 @@ optimizer finds "No variables to optimize" and a Saver nothing to save.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -62,7 +63,7 @@ def variable_def(
         initial_value: tensor that it assigns, ``node:port``.
         snapshot: tensor that reads the variable: an Identity or, for a resource variable, a ReadVariableOp.
         is_resource: whether `variable` is a VarHandleOp.
-        trainable: as `add_variable` is going to be told.
+        trainable: as `add_variables` is going to be told.
     """
     message = VariableDef(
         variable_name=f"{variable}:0",
@@ -75,8 +76,8 @@ def variable_def(
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def add_variable(meta_graph: Any, serialized: bytes, trainable: bool) -> None:
-    """Appends a serialised VariableDef to the global collection and, if trainable, to the trainable one.
+def add_variables(meta_graph: Any, serialized: Sequence[bytes], *, trainable: bool) -> None:
+    """Appends serialised VariableDefs to the global collection and, if trainable, to the trainable one.
 
     Raises:
         GraphError: the collection holds something else than bytes (code collection-malformed).
@@ -85,7 +86,7 @@ def add_variable(meta_graph: Any, serialized: bytes, trainable: bool) -> None:
         collection = meta_graph.collection_def[key]
         if collection.WhichOneof("kind") not in (None, "bytes_list"):
             raise GraphError("collection-malformed", f"the collection {key!r} does not hold variables")
-        collection.bytes_list.value.append(serialized)
+        collection.bytes_list.value.extend(serialized)
 
 
 def reconstruct(meta_graph: Any) -> Reconstruction:
@@ -112,6 +113,6 @@ def reconstruct(meta_graph: Any) -> Reconstruction:
             is_resource=found.is_resource,
             trainable=found.trainable,
         )
-        add_variable(meta_graph, serialized, found.trainable)
+        add_variables(meta_graph, [serialized], trainable=found.trainable)
         (trainable if found.trainable else other).append(found.name)
     return Reconstruction(trainable=tuple(trainable), other=tuple(other), skipped=tuple(skipped))

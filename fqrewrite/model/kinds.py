@@ -55,13 +55,14 @@ def parse(raw: bytes, where: str) -> tuple[Any, Kind, bool]:
         if not graph_of(message, kind).node:
             raise _empty(graph_of(message, kind), where)
         return message, kind, True
-    graph = _try(GraphDef, raw)
-    if graph is not None and _plausible(graph):
-        return graph, "graph_def", False
-    meta_graph = _try(MetaGraphDef, raw)
-    if meta_graph is not None and _plausible(meta_graph.graph_def):
-        return meta_graph, "meta_graph", False
-    raise _refusal(raw, graph, meta_graph, where)
+    # Only the order comes from the name: protobuf 3.20 complains on standard error of every wrong guess.
+    kinds: tuple[Kind, ...] = ("meta_graph", "graph_def") if where.endswith(".meta") else ("graph_def", "meta_graph")
+    tried: dict[Kind, Any] = {}
+    for kind in kinds:
+        tried[kind] = message = _try(MetaGraphDef if kind == "meta_graph" else GraphDef, raw)
+        if message is not None and _plausible(graph_of(message, kind)):
+            return message, kind, False
+    raise _refusal(raw, tried["graph_def"], tried["meta_graph"], where)
 
 
 def _try(message_class: Any, raw: bytes) -> Any:

@@ -177,7 +177,7 @@ class _Planner:
 
     def _add_notes(self) -> None:
         for unused in self.settings.unmatched():
-            text = f"{unused.origin}: the rule's selector matches no layer of this graph"
+            text = f"{unused.origin}: the rule's selector {str(unused.selector)!r} matches no layer of this graph"
             self.ledger.note(Note(code="selector-matches-nothing", text=text))
         for value in self.analysis.outputs:
             if value in self.analysis.quantized and not value.uses():

@@ -57,4 +57,10 @@ def _name(value: Value | None) -> str | None:
 def _moving_average(update: Update | None) -> MovingAverage | None:
     if update is None:
         return None
-    return MovingAverage(read=str(update.read), update=update.assign.name, amount_slot=1, absolute=update.absolute)
+    return MovingAverage(
+        read=str(update.read),
+        update=update.assign.name,
+        amount_slot=1,
+        absolute=update.absolute,
+        ordered=update.ordered,
+    )

@@ -101,12 +101,14 @@ class MovingAverage(msgspec.Struct, frozen=True, kw_only=True):
         update: name of the Assign-like node; None when nothing updates it.
         amount_slot: input slot of `update` that holds the new value (Assign) or the amount to subtract or add.
         absolute: whether that slot is the new value itself (Assign) and not a difference.
+        ordered: whether `update` waits for `read` anyway.
     """
 
     read: str
     update: str | None = None
     amount_slot: int = 0
     absolute: bool = False
+    ordered: bool = False
 
 
 class FoldItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ import msgspec
 from fqrewrite.errors import ConfigError
 from fqrewrite.plan.items import SCHEMA_VERSION, Plan
 
-
 _DIGEST = "digest"
 
 
@@ -35,7 +34,7 @@ def plan_from_json(data: bytes, where: str) -> Plan:
     try:
         plan = msgspec.json.decode(data, type=Plan)
         content = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError("plan-unreadable", f"this is no plan: {error}", where=where) from None
     if plan.schema_version != SCHEMA_VERSION:
         what = f"the plan has format version {plan.schema_version}, this fqrewrite applies version {SCHEMA_VERSION}"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.dropout import dropped_out
-from fqrewrite.match.parameters import FAKE_QUANT_OPS
 from fqrewrite.match.proposal import Decline, ElementwiseProposal, Proposal, Rule
 
 _ELEMENTWISE = frozenset({"Add", "AddV2", "Mul"})
 _RELU = frozenset({"Relu", "Relu6"})
+_FAKE_QUANT = "FakeQuantWithMinMaxVars"  # of the model itself; tf.contrib.quantize starts from no other kind
 _PASS = frozenset({"Reshape", "Identity", "BatchToSpaceND", "SpaceToBatchND", "MaxPool", "Max"})
 
 
@@ -52,7 +52,7 @@ def _feeds_only_relu(node: Node) -> bool:
 def _leads_to_quantized(value: Value, analysis: Analysis) -> bool:
     while True:
         node = value.node
-        if value in analysis.quantized or node.op in FAKE_QUANT_OPS:
+        if value in analysis.quantized or node.op == _FAKE_QUANT:
             return True
         if value in analysis.fold_outputs:
             return False

@@ -38,6 +38,7 @@ _SCALED = OneOf(
 )
 _OUTPUT = OneOf(_EXPANDED, Op("Add|AddV2", _SCALED, Bind("beta"), commutative=True))
 _SHAPE_ONLY = frozenset({"Squeeze", "Reshape", "Identity"})
+_MOST_CORRECTION_OPS = 50
 
 
 def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
@@ -48,7 +49,9 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
         return
     x, mean, variance = bound["x"], bound["mean"], bound["variance"]
     gamma, parameter = bound.get("gamma"), analysis.parameters.is_parameter
-    if not all(parameter(bound[name]) for name in ("gamma", "beta") if name in bound):
+    computed = [bound[name] for name in ("gamma", "beta") if name in bound and not parameter(bound[name])]
+    renormalises = any(_depends_on(value, variance) for value in computed)
+    if computed and not renormalises:
         return  # conditioned on data
     batch = _is_batch_statistics(x, mean, variance)
     if not batch and not (parameter(mean) and parameter(variance)):
@@ -60,6 +63,9 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     # Where updates are forced, the statistics pass an Identity that waits for the update of their moving averages.
     moving_mean = find_moving_average(_strip_shape(mean)) if batch else None
     moving_variance = find_moving_average(_strip_shape(variance)) if batch else None
+    if not isinstance(chain, NoChain) and renormalises:
+        reason = "its gamma or beta corrects the statistics of the batch, as in batch renormalization"
+        chain = NoChain(code="batch-norm-statistics-unknown", reason=reason, layer=chain.layer)
     if not isinstance(chain, NoChain) and batch and not _is_per_channel(mean, chain):
         reason = "its statistics are not those of a whole channel"
         chain = NoChain(code="batch-norm-channels-differ", reason=reason, layer=chain.layer)
@@ -122,6 +128,19 @@ def _is_batch_statistics(x: Value, mean: Value, variance: Value) -> bool:
 def _reduces_all_but_last(mean: Node) -> bool:
     axes = constant_ints(mean.inputs[1])
     return axes is not None and tuple(sorted(axes)) == tuple(range(len(axes))) and len(axes) in (1, 2, 3)
+
+
+def _depends_on(value: Value, statistic: Value) -> bool:
+    """Whether a value is computed from a statistic within a few operations."""
+    source = _strip_shape(statistic).node
+    queue, seen = [value.node], set[Node]()
+    for node in queue:
+        if node is source:
+            return True
+        if node not in seen and len(seen) < _MOST_CORRECTION_OPS:
+            seen.add(node)
+            queue.extend(operand.node for operand in node.inputs)
+    return False
 
 
 def _is_per_channel(mean: Value, chain: Chain) -> bool:

@@ -10,14 +10,14 @@ In training the weights are scaled by the moving statistics, so that they are qu
 inference; the factor s / s_b takes the difference back. Once frozen, mu_b and s_b are replaced by mu and s, the factor
 becomes 1 and the moving averages stop. The unfolded layer stays in a training graph for the statistics alone.
 
-Statistics come from Mean and SquaredDifference, whose gradients TensorFlow knows. A fused op would need a custom
+Statistics come from Mean and Square, whose gradients TensorFlow knows. A fused op would need a custom
 gradient, because its own ignores what flows into its mean and variance outputs.
 """
 
 from __future__ import annotations
 
 from fqrewrite.ir.graph import Graph, Node, Value
-from fqrewrite.match.parameters import read_variable, static_shape, transposed
+from fqrewrite.match.parameters import static_shape, transposed
 from fqrewrite.plan.items import FoldItem, MovingAverage
 from fqrewrite.proto.attrs import get_bool
 from fqrewrite.transform import templates
@@ -113,14 +113,9 @@ class _Fold:
         return moving.scale, batch.offset, batch.ratio
 
     def _update_after(self, average: MovingAverage, reader: Node) -> None:
-        """Lets a reference variable be updated only after it was read.
-
-        The read of a resource variable is part of its update, and so stands before it anyway.
-        """
+        """Lets a moving average be updated only after it was read."""
         read = self.graph.value(average.read)
-        variable = read_variable(read)
-        plain = variable is not None and variable.op != "VarHandleOp" and not read.node.controls
-        if plain and average.update is not None:
+        if average.update is not None and not average.ordered and not read.node.controls:
             self.emitter.editor.add_control(self.graph.node(average.update), reader)
 
     def _stop_update(self, average: MovingAverage, step: int, name: str) -> None:

@@ -87,3 +87,22 @@ def test_each_output_of_a_node_has_its_own() -> None:
     graph = Graph(parse(REF + "bn = Split(x, x)\n" + _subtract(statistic="bn:1") + RATE))
     assert find_moving_average(graph.value("bn:1")) is not None
     assert find_moving_average(graph.value("bn:2")) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "read", "assign", "expected", "ordered"),
+    [
+        (RESOURCE, "ReadVariableOp(v)", "AssignSubVariableOp", "v/own:0", True),
+        (RESOURCE, "ReadVariableOp(v, ^x)", "AssignSubVariableOp", "v/read:0", False),
+        (REF, "Identity(v)", "AssignSub", "v/own:0", False),
+        (REF, "Identity(v, ^x)", "AssignSub", "v/read:0", False),
+    ],
+)
+def test_a_read_that_waits_for_something_is_not_used(
+    kind: str, read: str, assign: str, expected: str, ordered: bool
+) -> None:
+    """An update under control dependencies may wait for the loss, which a fold is before."""
+    text = kind + f"v/own = {read}\n" + _subtract(assign).replace("Sub(v/read", "Sub(v/own") + RATE
+    update = find_moving_average(Graph(parse(text)).value("x"))
+    assert update is not None
+    assert (str(update.read), update.ordered) == (expected, ordered)

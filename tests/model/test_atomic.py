@@ -80,6 +80,26 @@ atomic.write_atomic(Path({str(path)!r}), b"new" * 100000)
     assert path.read_bytes() == b"old"
 
 
+def test_what_a_killed_run_left_behind_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In containers every run has the same process number."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda *_: os._exit(9))
+    if os.fork() == 0:
+        atomic.write_atomic(tmp_path / "out.pb", b"one")
+    os.wait()
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(Path, "replace", replace)
+    atomic.write_atomic(tmp_path / "out.pb", b"two")
+    assert (tmp_path / "out.pb").read_bytes() == b"two"
+
+
+def test_a_name_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("ö" * 127)
+    atomic.write_atomic(path, b"data")
+    assert path.read_bytes() == b"data"
+
+
 def test_unwritable_places(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "directory.pb").mkdir()

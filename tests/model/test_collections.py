@@ -211,14 +211,14 @@ def test_adding_variables() -> None:
         is_resource=False,
         trainable=False,
     )
-    collections.add_variable(meta_graph, serialized, False)
-    collections.add_variable(meta_graph, serialized, True)
+    collections.add_variables(meta_graph, [serialized], trainable=False)
+    collections.add_variables(meta_graph, [serialized], trainable=True)
     assert len(meta_graph.collection_def["variables"].bytes_list.value) == 2
     assert len(meta_graph.collection_def["trainable_variables"].bytes_list.value) == 1
     assert list(_definitions(meta_graph, "variables")) == ["a/min:0"]
 
     meta_graph.collection_def["variables"].node_list.value.append("v:0")
     with pytest.raises(GraphError) as caught:
-        collections.add_variable(meta_graph, serialized, False)
+        collections.add_variables(meta_graph, [serialized], trainable=False)
     assert caught.value.code == "collection-malformed"
     assert meta_graph.collection_def["variables"].node_list.value == ["v:0"]

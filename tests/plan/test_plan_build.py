@@ -153,12 +153,22 @@ def test_a_plan_survives_json(settings: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     ("data", "code"),
-    [(b"{}", "plan-unreadable"), (b"no json", "plan-unreadable"), (b"[1]", "plan-unreadable")],
+    [(data, "plan-unreadable") for data in (b"{}", b"no json", b"[1]", b'{"tool_version": "\xff"}', b"[" * 10**5)],
 )
 def test_what_is_no_plan(data: bytes, code: str) -> None:
     with pytest.raises(ConfigError) as caught:
         plan_from_json(data, "p.json")
     assert (caught.value.code, caught.value.where) == (code, "p.json")
+
+
+def test_an_edited_plan_is_refused() -> None:
+    data = plan_to_json(_plan())
+    for edited in (data.replace(b'"bits": 8', b'"bits": 7'), data.replace(b'"digest"', b'"other"')):
+        assert edited != data
+        with pytest.raises(ConfigError, match="changed after it was made") as caught:
+            plan_from_json(edited, "p.json")
+        assert caught.value.code == "plan-unreadable"
+    plan_from_json(data.replace(b"\n", b"\r\n"), "p.json")
 
 
 def test_a_plan_of_another_format_is_refused() -> None:

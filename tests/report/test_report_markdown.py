@@ -94,3 +94,24 @@ def test_nothing_at_all_makes_no_empty_tables(plan: Plan) -> None:
     text = render_markdown(made, verbose=False)
     assert "**0 of 1 layer quantized**: 0 fake quantizers, 0 batch norms folded, nothing left out.\n" in text
     assert "|" not in text and "<details" not in text
+
+
+def _large(plan: Plan, quantizers: int, folds: int, left_out: int) -> Report:
+    large = msgspec.structs.replace(
+        plan,
+        quantizers=plan.quantizers * quantizers,
+        folds=plan.folds * folds,
+        left_out=plan.left_out * left_out,
+    )
+    return build_report(model_path="m", model_kind="graph_def", plan=large, mode=None, rewritten=None, output=None)
+
+
+def test_a_long_report_fits_into_a_comment(plan: Plan) -> None:
+    for sizes, missing in (((100, 1, 1), 1), ((100, 1000, 1), 2), ((100, 1000, 1000), 3)):
+        made = _large(plan, *sizes)
+        text = render_markdown(made, verbose=False)
+        assert len(text) < 60_000
+        assert text.count("Not listed here, to fit into a comment on a pull request") == missing
+        assert f"<summary>{5 * sizes[0]} fake quantizers</summary>" in text
+        assert "Not listed" not in render_markdown(made, verbose=True)
+    assert ["`excluded-by-config`", "1000"] in rows(text, "code")

@@ -92,3 +92,28 @@ def test_control_characters_in_names_reach_no_terminal(plan: Plan) -> None:
     )
     text = render_table(made, verbose=True, width=120)
     assert "\x1b[2J" not in text and r"a\x1b[2Jb" in text
+
+
+def test_names_left_out_for_the_same_reason_share_it(plan: Plan) -> None:
+    first = plan.left_out[0]
+    alike = [msgspec.structs.replace(first, name=name, op=op) for name, op in (("a/x", "Conv3D"), ("b/x", "Einsum"))]
+    other = msgspec.structs.replace(first, name="c/x", reason="of another kind")
+    made = build_report(
+        model_path="m",
+        model_kind="graph_def",
+        plan=msgspec.structs.replace(plan, left_out=(alike[0], other, alike[1])),
+        mode=None,
+        rewritten=None,
+        output=None,
+    )
+    text = plain(render_table(made, verbose=False, width=120))
+    table = text[text.index("Left out") : text.index("note ")]
+    assert table.count(first.reason) == 1
+    assert "2 layers, Conv3D, Einsum" in table
+    names = [line.split("│")[1].strip() for line in table.splitlines() if "/x" in line]
+    assert names == ["a/x", "b/x", "c/x"]
+
+
+def test_settings_wrap_before_names_do(report: Report) -> None:
+    text = plain(render_table(report, verbose=False, width=60))
+    assert "│ net/conv/Conv2D " in text

@@ -54,7 +54,8 @@ d = Mul(scaled, mask)
         ("p = MaxPool(n/c/Relu)\nk/a = Add(x, p)\n", {"k/a/activation_Add_quant": "k/a:0"}),
         ("s = Const {value: [-1]}\np = Reshape(n/c/Relu, s)\ni = Identity(p)\na = AddV2(x, i)\n",
          {"a/activation_AddV2_quant": "a:0"}),
-        ("own = FakeQuantWithMinMaxArgs(x)\nm = Mul(own, n/c/Relu)\n", {"m/activation_Mul_quant": "m:0"}),
+        ("own = FakeQuantWithMinMaxVars(x, b/read, b/read)\nm = Mul(own, x)\nout = Sub(m, n/c/Relu)\n",
+         {"m/activation_Mul_quant": "m:0"}),
         # a chain: what reads an elementwise result is quantized too
         ("m = Mul(n/c/Relu, x)\nk = Mul(m, x)\n",
          {"m/activation_Mul_quant": "m:0", "k/activation_Mul_quant": "k:0"}),
@@ -87,6 +88,9 @@ def test_takes(lines: str, expected: dict[str, str]) -> None:
         "s = Sub(n/c/Relu, x)\nm = Mul(s, x)\n",  # what is quantized is not reached through a Sub
         "p = AvgPool(n/c/Relu)\nm = Mul(p, x)\n",
         "m = Mul(x, x)\nout = Sub(m, n/c/Relu)\n",
+        # the model's own fake quants of the other kinds are not followed, as in tf.contrib.quantize
+        "own = FakeQuantWithMinMaxArgs(x)\nm = Mul(own, x)\nout = Sub(m, n/c/Relu)\n",
+        "own = FakeQuantWithMinMaxVarsPerChannel(x, b/read, b/read)\nm = Mul(own, x)\nout = Sub(m, n/c/Relu)\n",
     ],
 )
 def test_leaves_alone(lines: str) -> None:
@@ -110,8 +114,9 @@ def test_the_inference_graph_without_dropout_has_the_same_quantizers() -> None:
 
 
 def test_declines_inside_control_flow() -> None:
-    lines = "p = Placeholder {dtype: bool, shape: []}\nown = FakeQuantWithMinMaxArgs(x)\ns = Switch(own, p)\n"
-    lines += "q = FakeQuantWithMinMaxArgs(s:1)\nm = Mul(q, q)\njoin = Merge(s, m)\nout = Sub(join, n/c/Relu)\n"
+    lines = "p = Placeholder {dtype: bool, shape: []}\ns = Switch(x, p)\n"
+    lines += "q = FakeQuantWithMinMaxVars(s:1, b/read, b/read)\nm = Mul(q, q)\njoin = Merge(s, m)\n"
+    lines += "out = Sub(join, n/c/Relu)\n"
     plan = _plan(RELU + lines)
     assert _activations(plan, "elementwise") == {}
     assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == [

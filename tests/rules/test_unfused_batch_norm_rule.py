@@ -196,6 +196,9 @@ POSITIONS = _replaced(
          "batch-norm-channels-differ", True),
         (CONV + _replaced(NORM, ("Add(scaled, offset)", "Add(scaled, offset) {T: half}")),
          "dtype-not-float32", True),
+        # batch renormalization: gamma corrects the statistics of the batch
+        (CONV + MOMENTS + UPDATES + "r = Mul(v/flat, gamma/read)\n"
+         + _replaced(_batch(), ("(rsqrt, gamma/read)", "(rsqrt, r)")), "batch-norm-statistics-unknown", True),
     ],
 )  # fmt: skip
 def test_declines(text: str, code: str, layer: bool) -> None:
