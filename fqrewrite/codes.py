@@ -194,6 +194,10 @@ _LEFT_OUT: dict[str, tuple[str, str]] = {
         "The batch norm does not normalise the layer's output channels.",
         "Normalise the layer's own output, before it is reshaped.",
     ),
+    "batch-norm-conditioned": (
+        "A batch norm whose gamma or beta is computed from data stays float behind its layer, which is quantized.",
+        "Nothing, if it is meant; else keep gamma and beta in variables.",
+    ),
     "batch-norm-not-after-layer": (
         "A batch norm that follows no layer (for instance one behind an activation) cannot be folded; it stays float.",
         "Put the batch norm between layer and activation, or keep it float.",
@@ -285,6 +289,10 @@ _NOTES: dict[str, tuple[str, str]] = {
     "selector-matches-nothing": (
         "A rule of the config matches no layer.",
         "Compare the pattern with the names in `fqrewrite plan`; a glob must match the whole name.",
+    ),
+    "unfolded-branch": (
+        "Something reads a layer in front of its batch norm; that branch keeps the layer unfolded and float.",
+        "Nothing, if it is meant; else let it read what is behind the batch norm.",
     ),
     "weights-not-evaluated": (
         "Constant weights are computed by an operation that is not evaluated here, so their range is not known.",

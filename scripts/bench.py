@@ -30,7 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from fqrewrite.model.collections import add_variable, variable_def  # noqa: E402
+from fqrewrite.model.collections import add_variables, variable_def  # noqa: E402
 from fqrewrite.proto import MetaGraphDef, TensorProto  # noqa: E402
 from fqrewrite.proto import attrs as to  # noqa: E402
 from fqrewrite.proto.dtypes import DT_FLOAT, DT_INT32  # noqa: E402
@@ -103,7 +103,7 @@ class Slim:
             variable=name, initializer=f"{name}/Assign", initial_value=f"{initial}:0", snapshot=f"{read}:0",
             is_resource=False, trainable=trainable,
         )  # fmt: skip
-        add_variable(self.meta, serialised, trainable)
+        add_variables(self.meta, [serialised], trainable=trainable)
         return read
 
     def weights(self, name: str, shape: Shape) -> str:

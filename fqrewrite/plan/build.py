@@ -58,6 +58,13 @@ def build_plan(graph: Graph, config: Config, *, source_sha256: str, public_outpu
     return _Planner(analysis, config).plan(source_sha256)
 
 
+# What a batch norm and its statistics may be made of, between the layer and the fold; a second one has its own note.
+_BEFORE_BATCH_NORM = frozenset(
+    {"Identity", "BiasAdd", "Add", "AddV2", "Mean", "SquaredDifference", "Sub", "Mul", "Cast", "Shape", "Size"}
+    | {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
+)
+
+
 class _Planner:
     def __init__(self, analysis: Analysis, config: Config) -> None:
         self.analysis = analysis
@@ -138,12 +145,21 @@ class _Planner:
                 self.folds[layer.node] = item
                 self.ledger.folds.append(item)
                 self.analysis.add_fold(layer, proposal.output, batch_statistics=item.statistics == "batch")
+                self._note_other_readers(proposal)
             elif isinstance(proposal, Decline):
                 if proposal.layer is not None and proposal.layer.node in self.folds:
                     proposal = msgspec.structs.replace(proposal, layer=None)  # another batch norm is folded into it
                 self.ledger.decline(proposal)
                 if proposal.layer is not None:
                     self.analysis.set_aside.add(proposal.layer.node)
+
+    def _note_other_readers(self, found: FoldProposal) -> None:
+        """Says who else reads a layer in front of its batch norm: that branch keeps the unfolded, float layer."""
+        own = {*found.chain, found.output.node}
+        for consumer in found.layer.node.value().consumers():
+            if consumer not in own and consumer.op not in _BEFORE_BATCH_NORM:
+                text = f"{found.layer.node.name}: {consumer.name} reads it in front of its batch norm, and stays float"
+                self.ledger.note(Note(code="unfolded-branch", text=text))
 
     def _place_quantizers(self) -> None:
         claimed = set(self.analysis.set_aside)

@@ -51,11 +51,14 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     gamma, parameter = bound.get("gamma"), analysis.parameters.is_parameter
     computed = [bound[name] for name in ("gamma", "beta") if name in bound and not parameter(bound[name])]
     renormalises = any(_depends_on(value, variance) for value in computed)
-    if computed and not renormalises:
-        return  # conditioned on data
     batch = _is_batch_statistics(x, mean, variance)
     if not batch and not (parameter(mean) and parameter(variance)):
         return  # a layer norm or an instance norm
+    if computed and not renormalises:
+        # The layer is quantized without it: what is in front of the batch norm does not depend on the condition.
+        reason = "its gamma or beta depends on data (a conditional batch norm), so it cannot become part of the weights"
+        yield Decline(kind="batch_norm", node=node, code="batch-norm-conditioned", reason=reason)
+        return
     candidates = (gamma, bound.get("beta"), mean, variance)
     chain = chain_to_layer(x, analysis, *(value for value in candidates if value and parameter(value)))
     if chain.layer is not None and chain.layer.node in analysis.set_aside:

@@ -218,7 +218,6 @@ def test_declines(text: str, code: str, layer: bool) -> None:
         CONV + _replaced(MOMENTS, ("[0, 1, 2]", "[1, 2]")) + _batch("m", "v"),  # instance norm
         CONV + _replaced(MOMENTS, ("SquaredDifference(c/Conv2D, stop)", "SquaredDifference(x, stop)")) + _batch(),
         CONV + _replaced(MOMENTS, ("(c/Conv2D, stop)", "(c/Conv2D, b/read)")) + _batch(),
-        CONV + _replaced(NORM, ("gamma/read)", "x)")),  # a gate, not a gamma
         CONV + _replaced(NORM, ("(mean/read, inverse)", "(mean/read, gamma/read)")),
         CONV + _replaced(NORM, ("Add(scaled, offset)", "Sub(scaled, offset)")),
         CONV + _replaced(NORM, ("Rsqrt(sum)", "Sqrt(sum)")),
@@ -266,3 +265,10 @@ def test_fused_ones_get_the_plain_names() -> None:
         ("fused_batch_norm", ""),
         ("unfused_batch_norm", "_1"),
     ]
+
+
+def test_a_conditional_one_stays_behind_its_quantized_layer() -> None:
+    plan = _plan(CONV + _replaced(NORM, ("gamma/read)", "x)")) + RELU)
+    assert plan.folds == ()
+    assert [(entry.kind, entry.code) for entry in declined(plan)] == [("batch_norm", "batch-norm-conditioned")]
+    assert "w/read:0" in {item.tensor for item in plan.quantizers}
