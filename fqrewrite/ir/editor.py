@@ -1,7 +1,7 @@
 """The only way to change a graph.
 
 Every edit is filed under the plan item it belongs to, so that the report can be the join of plan and edits and never
-a comparison of graphs. Rewired inputs are written back to the NodeDefs once, by `commit`.
+a comparison of graphs. NodeDefs are kept up to date with every edit.
 """
 
 from __future__ import annotations
@@ -60,7 +60,6 @@ class Editor:
         self._new_proto = graph.graph_def.node.add
         self._unindexed: list[Node] = []
         self._sealed: set[Node] = set()
-        self._dirty: dict[Node, None] = {}
         self._current = self.log.items[SHARED] = ItemEdits()
 
     def begin(self, item: str) -> None:
@@ -183,7 +182,7 @@ class Editor:
         old.node.uses.remove((node, slot))
         node.inputs[slot] = new
         new.node.uses.append((node, slot))
-        self._dirty[node] = None
+        node.proto.input[slot] = _text(new)  # data inputs stand first
         self._current.rewired.append(f"{node.name}:in{slot}")
 
     def add_control(self, node: Node, before: Node) -> None:
@@ -191,7 +190,7 @@ class Editor:
         self._require_open(node)
         if before not in node.controls:
             node.controls.append(before)
-            self._dirty[node] = None
+            node.proto.input.append("^" + before.name)
             self._current.rewired.append(f"{node.name}:^{before.name}")
 
     def become(self, node: Node, template: Any, inputs: Sequence[Value]) -> None:
@@ -211,11 +210,11 @@ class Editor:
         for slot, value in enumerate(inputs):
             value.node.uses.append((node, slot))
         self.graph.reindex_op(node, old_op)
-        self._dirty[node] = None
+        node.proto.input.extend([*map(_text, inputs), *("^" + control.name for control in node.controls)])
         self._current.replaced.append(name)
 
     def commit(self) -> None:
-        """Writes the inputs of all rewired nodes into their NodeDefs, and enters new nodes in the op-type index.
+        """Ends the edits: checks that all new names differ, and enters the new nodes in the op-type index.
 
         Raises:
             GraphError: `duplicate-node-name` when two blocks share a name.
@@ -224,12 +223,6 @@ class Editor:
         if len(set().union(*lists)) != sum(map(len, lists)):
             twice = Counter(name for names in lists for name in names).most_common(1)[0][0]
             raise GraphError("duplicate-node-name", f"two nodes were inserted under the name {twice!r}", where=twice)
-        for node in self._dirty:
-            field = node.proto.input
-            del field[:]
-            field.extend([f"{source.name}:{port}" if port else source.name for source, port in node.inputs])
-            field.extend(["^" + control.name for control in node.controls])
-        self._dirty.clear()
         self._index_new()
 
     def _index_new(self) -> None:
@@ -239,3 +232,8 @@ class Editor:
     def _require_open(self, node: Node) -> None:
         if node in self._sealed:
             raise GraphError("broken-invariant", f"{node.name!r} stands for a block, whose inputs are sealed")
+
+
+def _text(value: Value) -> str:
+    """A data input as a NodeDef writes it."""
+    return f"{value.node.name}:{value.port}" if value.port else value.node.name

@@ -38,7 +38,7 @@ class Node:
 
     Attributes:
         name, op: as in the NodeDef.
-        proto: the NodeDef; its `input` field is only brought up to date when the editor commits.
+        proto: the NodeDef.
         inputs: data inputs by slot.
         controls: nodes that must run before.
         uses: (consumer, input slot) of every data edge out of this node, whatever the port.

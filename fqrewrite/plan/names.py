@@ -14,8 +14,8 @@ class Names:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._sorted = sorted(name.lower() for name in graph.nodes)
-        self._given: set[str] = set()
+        self._sorted = sorted([name.lower() for name in graph.nodes])
+        self._taken = set(self._sorted)
 
     def free_scope(self, wanted: str) -> str:
         """The first of `wanted`, `wanted_1`, ... that nothing uses; it is taken from now on."""
@@ -28,16 +28,12 @@ class Names:
         while any(self._is_taken((name + suffix).lower()) for name in wanted):
             number += 1
             suffix = f"_{number}"
-        self._given.update((name + suffix).lower() for name in wanted)
+        self._taken.update([(name + suffix).lower() for name in wanted])
         return suffix
 
     def _is_taken(self, name: str) -> bool:
-        if name in self._given:
+        if name in self._taken:
             return True
-        for prefix in (name, name + "/"):
-            position = bisect_left(self._sorted, prefix)
-            if position < len(self._sorted):
-                found = self._sorted[position]
-                if found == name or found.startswith(name + "/"):
-                    return True
-        return False
+        scope = name + "/"
+        position = bisect_left(self._sorted, scope)
+        return position < len(self._sorted) and self._sorted[position].startswith(scope)
