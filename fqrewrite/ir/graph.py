@@ -142,46 +142,53 @@ class Graph:
         self._by_op.setdefault(node.op, []).append(node)
 
     def _build(self) -> None:
-        nodes, by_op, new_value = self.nodes, self._by_op, tuple.__new__
-        texts: list[tuple[Node, list[str]]] = []
-        for index, proto in enumerate(self.graph_def.node):
-            name, op = proto.name, proto.op
-            if not name or not op:
-                raise GraphError("node-name-missing", f"node number {index} has no name or no op")
-            node = Node(name, op, proto, index)
-            if nodes.setdefault(name, node) is not node:
-                raise GraphError("duplicate-node-name", f"two nodes are called {name!r}", where=name)
+        protos = list(self.graph_def.node)
+        names = [proto.name for proto in protos]
+        ops = [proto.op for proto in protos]
+        if not all(names) or not all(ops):
+            index = next(index for index, pair in enumerate(zip(names, ops, strict=True)) if not all(pair))
+            raise GraphError("node-name-missing", f"node number {index} has no name or no op")
+        made = list(map(Node, names, ops, protos, range(len(protos))))
+        nodes = self.nodes = dict(zip(names, made, strict=True))
+        if len(nodes) != len(made):
+            twice = next(name for index, name in enumerate(names) if nodes[name].index != index)
+            raise GraphError("duplicate-node-name", f"two nodes are called {twice!r}", where=twice)
+        by_op = self._by_op
+        for node, op in zip(made, ops, strict=True):
             same = by_op.get(op)
             if same is None:
                 by_op[op] = [node]
             else:
                 same.append(node)
-            inputs = proto.input
-            if inputs:
-                texts.append((node, inputs))
-        in_order = True
-        for node, inputs in texts:
-            data, index = node.inputs, node.index
-            for text in inputs:
-                source = nodes.get(text)
+        self._connect(made)
+
+    def _connect(self, made: list[Node]) -> None:
+        find, new_value, in_order = self.nodes.get, tuple.__new__, True
+        for index, node in enumerate(made):
+            texts = node.proto.input
+            if not texts:
+                continue
+            data, controls = node.inputs, node.controls
+            for text in texts:
+                source = find(text)
                 if source is not None:
                     port = 0
                 elif text[:1] == "^":
-                    source = nodes.get(text[1:])
+                    source = find(text[1:])
                     if source is None:
                         raise _dangling(node, text)
-                    node.controls.append(source)
-                    in_order = in_order and source.index < index
+                    controls.append(source)
+                    if source.index >= index:
+                        in_order = False
                     continue
                 else:
                     name, port = split_tensor(text)
-                    source = nodes.get(name)
+                    source = find(name)
                     if source is None:
                         raise _dangling(node, text)
-                if node.controls:
-                    raise GraphError(
-                        "bad-input-syntax", f"data input {text!r} stands behind a control input", where=node.name
-                    )
+                if controls:
+                    what = f"data input {text!r} stands behind a control input"
+                    raise GraphError("bad-input-syntax", what, where=node.name)
                 if source.index >= index:
                     in_order = False
                 source.uses.append((node, len(data)))
