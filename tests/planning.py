@@ -1,8 +1,15 @@
-"""Reading plans in tests."""
+"""Making and reading plans in tests."""
 
 from __future__ import annotations
 
+from fqrewrite.config.records import Config
+from fqrewrite.ir.graph import Graph
+from fqrewrite.ir.text import parse
+from fqrewrite.plan.build import build_plan
 from fqrewrite.plan.items import LeftOut, Plan
+
+INPUT = "x = Placeholder {shape: [?, 8, 8, 3]}\nb = VariableV2 {shape: [4]}\nb/read = Identity(b)\n"
+"""An input for four-channel layers, and a bias for them."""
 
 _COVERAGE = {"input-not-quantized", "no-quantizer-in-preset"}
 
@@ -10,3 +17,25 @@ _COVERAGE = {"input-not-quantized", "no-quantizer-in-preset"}
 def declined(plan: Plan) -> tuple[LeftOut, ...]:
     """What is left out, but for tensors that the preset never quantizes, such as the input of almost every graph."""
     return tuple(entry for entry in plan.left_out if entry.code not in _COVERAGE)
+
+
+def conv(scope: str, x: str = "x") -> str:
+    """A convolution ``<scope>/Conv2D`` of `x` with a kernel variable ``<scope>/w``."""
+    return (
+        f"{scope}/w = VariableV2 {{shape: [1, 1, 3, 4]}}\n{scope}/w/read = Identity({scope}/w)\n"
+        f"{scope}/Conv2D = Conv2D({x}, {scope}/w/read)\n"
+    )
+
+
+def plan_of(text: str, outputs: tuple[str, ...] = ()) -> Plan:
+    """The plan of a printed graph under the default configuration."""
+    return build_plan(Graph(parse(text)), Config(), source_sha256="0", public_outputs=outputs)
+
+
+def activations(plan: Plan, rule: str | None = None) -> dict[str, str]:
+    """Tensor by scope of the plan's activation quantizers; of one rule if given."""
+    return {
+        item.scope: item.tensor
+        for item in plan.quantizers
+        if item.role != "weights" and (rule is None or item.rule == rule)
+    }

@@ -1,38 +1,15 @@
 from __future__ import annotations
 
 import pytest
-from planning import declined
+from planning import INPUT, activations, conv, declined, plan_of
 
 from fqrewrite.config.records import ActivationSettings, Config
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
-from fqrewrite.plan.items import Plan
 
-X = "x = Placeholder {shape: [?, 8, 8, 3]}\nb = VariableV2 {shape: [4]}\nb/read = Identity(b)\n"
-
-
-def _conv(scope: str, x: str = "x") -> str:
-    return (
-        f"{scope}/w = VariableV2 {{shape: [1, 1, 3, 4]}}\n{scope}/w/read = Identity({scope}/w)\n"
-        f"{scope}/Conv2D = Conv2D({x}, {scope}/w/read)\n"
-    )
-
-
-CONV = X + _conv("n/c")
+CONV = INPUT + conv("n/c")
 BIASED = CONV + "n/c/BiasAdd = BiasAdd(n/c/Conv2D, b/read)\n"
-
-
-def _plan(text: str, outputs: tuple[str, ...] = ()) -> Plan:
-    return build_plan(Graph(parse(text)), Config(), source_sha256="0", public_outputs=outputs)
-
-
-def _activations(plan: Plan, rule: str | None = None) -> dict[str, str]:
-    return {
-        item.scope: item.tensor
-        for item in plan.quantizers
-        if item.role != "weights" and (rule is None or item.rule == rule)
-    }
 
 
 RELU = BIASED + "n/c/Relu = Relu(n/c/BiasAdd)\n"
@@ -70,8 +47,8 @@ d = Mul(scaled, mask)
     ],
 )  # fmt: skip
 def test_takes(lines: str, expected: dict[str, str]) -> None:
-    plan = _plan(RELU + lines)
-    assert _activations(plan, "elementwise") == expected
+    plan = plan_of(RELU + lines)
+    assert activations(plan, "elementwise") == expected
     made = [item for item in plan.quantizers if item.rule == "elementwise"]
     assert {(item.role, item.layer, item.range.source, item.range.initial) for item in made} == {
         ("elementwise", None, "ema", (-6.0, 6.0)),
@@ -94,31 +71,31 @@ def test_takes(lines: str, expected: dict[str, str]) -> None:
     ],
 )
 def test_leaves_alone(lines: str) -> None:
-    plan = _plan(RELU + lines)
-    assert _activations(plan, "elementwise") == {}
+    plan = plan_of(RELU + lines)
+    assert activations(plan, "elementwise") == {}
     assert declined(plan) == ()
 
 
 def test_declines_inside_dropout_and_goes_on_behind_it() -> None:
-    plan = _plan(RELU + DROPOUT + "a = Add(d, x)\n")
-    assert _activations(plan, "elementwise") == {"a/activation_Add_quant": "a:0"}
+    plan = plan_of(RELU + DROPOUT + "a = Add(d, x)\n")
+    assert activations(plan, "elementwise") == {"a/activation_Add_quant": "a:0"}
     assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == [
         ("tensor", "scaled:0", "inside-dropout"), ("tensor", "d:0", "inside-dropout"),
     ]  # fmt: skip
 
 
 def test_the_inference_graph_without_dropout_has_the_same_quantizers() -> None:
-    training = _plan(RELU + DROPOUT + "a = Add(d, x)\n")
-    inference = _plan(RELU + "d = Identity(n/c/Relu)\na = Add(d, x)\n")
-    assert _activations(training) == _activations(inference)
+    training = plan_of(RELU + DROPOUT + "a = Add(d, x)\n")
+    inference = plan_of(RELU + "d = Identity(n/c/Relu)\na = Add(d, x)\n")
+    assert activations(training) == activations(inference)
 
 
 def test_declines_inside_control_flow() -> None:
     lines = "p = Placeholder {dtype: bool, shape: []}\ns = Switch(x, p)\n"
     lines += "q = FakeQuantWithMinMaxVars(s:1, b/read, b/read)\nm = Mul(q, q)\njoin = Merge(s, m)\n"
     lines += "out = Sub(join, n/c/Relu)\n"
-    plan = _plan(RELU + lines)
-    assert _activations(plan, "elementwise") == {}
+    plan = plan_of(RELU + lines)
+    assert activations(plan, "elementwise") == {}
     assert [(entry.kind, entry.name, entry.code) for entry in declined(plan)] == [
         ("tensor", "m:0", "inside-control-flow"),
     ]  # fmt: skip
@@ -134,4 +111,4 @@ def test_symmetry_is_left_out_as_in_contrib() -> None:
 
 def test_long_chains_do_not_recurse() -> None:
     lines = "m0 = Mul(n/c/Relu, x)\n" + "".join(f"m{i} = Mul(m{i - 1}, x)\n" for i in range(1, 1500))
-    assert len(_activations(_plan(RELU + lines), "elementwise")) == 1500
+    assert len(activations(plan_of(RELU + lines), "elementwise")) == 1500

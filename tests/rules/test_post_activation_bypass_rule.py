@@ -1,37 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from planning import INPUT, activations, conv, plan_of
 
-from fqrewrite.config.records import Config
-from fqrewrite.ir.graph import Graph
-from fqrewrite.ir.text import parse
-from fqrewrite.plan.build import build_plan
-from fqrewrite.plan.items import Plan
-
-X = "x = Placeholder {shape: [?, 8, 8, 3]}\nb = VariableV2 {shape: [4]}\nb/read = Identity(b)\n"
-
-
-def _conv(scope: str, x: str = "x") -> str:
-    return (
-        f"{scope}/w = VariableV2 {{shape: [1, 1, 3, 4]}}\n{scope}/w/read = Identity({scope}/w)\n"
-        f"{scope}/Conv2D = Conv2D({x}, {scope}/w/read)\n"
-    )
-
-
-CONV = X + _conv("n/c")
+CONV = INPUT + conv("n/c")
 BIASED = CONV + "n/c/BiasAdd = BiasAdd(n/c/Conv2D, b/read)\n"
-
-
-def _plan(text: str, outputs: tuple[str, ...] = ()) -> Plan:
-    return build_plan(Graph(parse(text)), Config(), source_sha256="0", public_outputs=outputs)
-
-
-def _activations(plan: Plan, rule: str | None = None) -> dict[str, str]:
-    return {
-        item.scope: item.tensor
-        for item in plan.quantizers
-        if item.role != "weights" and (rule is None or item.rule == rule)
-    }
 
 
 RELU = BIASED + "n/c/Relu = Relu(n/c/BiasAdd)\n"
@@ -39,8 +12,8 @@ RELU = BIASED + "n/c/Relu = Relu(n/c/BiasAdd)\n"
 
 @pytest.mark.parametrize("add", ["Add(n/c/Relu, x)", "AddV2(x, n/c/Relu)", "Add(n/c/Relu, n/c/Relu)"])
 def test_takes(add: str) -> None:
-    plan = _plan(RELU + f"n/join/sum = {add}\nout = Softmax(n/join/sum)\n")
-    assert _activations(plan, "post_activation_bypass") == {
+    plan = plan_of(RELU + f"n/join/sum = {add}\nout = Softmax(n/join/sum)\n")
+    assert activations(plan, "post_activation_bypass") == {
         "n/c/act_quant": "n/c/Relu:0", "n/join/post_activation_bypass_quant": "n/join/sum:0",
     }  # fmt: skip
     assert [item.range.initial for item in plan.quantizers] == [(-6.0, 6.0), (0.0, 6.0), (-6.0, 6.0)]
@@ -48,13 +21,13 @@ def test_takes(add: str) -> None:
 
 @pytest.mark.parametrize("relu", ["Relu", "Relu6"])
 def test_a_following_relu_is_not_waited_for(relu: str) -> None:
-    plan = _plan(RELU + f"n/sum = Add(n/c/Relu, x)\nn/out = {relu}(n/sum)\n")
-    assert _activations(plan) == {"n/c/act_quant": "n/c/Relu:0"}
+    plan = plan_of(RELU + f"n/sum = Add(n/c/Relu, x)\nn/out = {relu}(n/sum)\n")
+    assert activations(plan) == {"n/c/act_quant": "n/c/Relu:0"}
 
 
 def test_takes_one_behind_a_bypass() -> None:
     text = BIASED + "n/sum = Add(x, n/c/BiasAdd)\nn/act = Relu(n/sum)\nn/p/sum = Add(n/act, x)\n"
-    assert _activations(_plan(text + "out = Softmax(n/p/sum)\n")) == {
+    assert activations(plan_of(text + "out = Softmax(n/p/sum)\n")) == {
         "n/act_quant": "n/act:0",
         "n/c/conv_quant": "n/c/BiasAdd:0",
         "n/p/post_activation_bypass_quant": "n/p/sum:0",
@@ -62,16 +35,16 @@ def test_takes_one_behind_a_bypass() -> None:
 
 
 def test_an_add_of_two_activations_belongs_to_the_second() -> None:
-    text = RELU + _conv("n/d") + "n/d/Relu = Relu(n/d/Conv2D)\nn/sum = Add(n/c/Relu, n/d/Relu)\n"
-    plan = _plan(text + "out = Softmax(n/sum)\n")
-    assert _activations(plan, "post_activation_bypass") == {
+    text = RELU + conv("n/d") + "n/d/Relu = Relu(n/d/Conv2D)\nn/sum = Add(n/c/Relu, n/d/Relu)\n"
+    plan = plan_of(text + "out = Softmax(n/sum)\n")
+    assert activations(plan, "post_activation_bypass") == {
         "n/d/act_quant": "n/d/Relu:0", "n/post_activation_bypass_quant": "n/sum:0",
     }  # fmt: skip
-    assert _activations(plan, "activation") == {"n/c/act_quant": "n/c/Relu:0"}
+    assert activations(plan, "activation") == {"n/c/act_quant": "n/c/Relu:0"}
 
 
 @pytest.mark.parametrize("line", ["n/sum = Mul(n/c/Relu, x)", "n/sum = Sub(n/c/Relu, x)", "n/sum = AddN(n/c/Relu, x)"])
 def test_takes_adds_only(line: str) -> None:
-    plan = _plan(RELU + line + "\nout = Softmax(n/sum)\n")
-    assert _activations(plan, "post_activation_bypass") == {}
-    assert _activations(plan, "activation") == {"n/c/act_quant": "n/c/Relu:0"}
+    plan = plan_of(RELU + line + "\nout = Softmax(n/sum)\n")
+    assert activations(plan, "post_activation_bypass") == {}
+    assert activations(plan, "activation") == {"n/c/act_quant": "n/c/Relu:0"}
