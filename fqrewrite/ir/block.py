@@ -1,7 +1,7 @@
 """Subgraphs that are recorded once and inserted many times.
 
 A training graph gets some forty nodes per quantizer, the same forty but for names. Recording them once and filling in
-the names costs a quarter of adding them one by one (1.1 instead of 4.2 microseconds a node, measured on ResNet-152).
+the names costs a third of adding them one by one (1.3 instead of 4.2 microseconds a node, measured on ResNet-152).
 
 All texts of a block (node names and inputs) are kept in one string in which marks stand for what differs: one `replace`
 per mark and one `split` name the whole subgraph.
@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fqrewrite.proto import NodeDef
+from fqrewrite.proto import GraphDef, NodeDef
 
 SCOPE = "\x00"
 """Stands for the scope under which the block is inserted."""
 _SEPARATOR = "\n"
+_MOST_PARAMETERS = 8
 
 
 def parameter(index: int) -> str:
@@ -42,10 +43,18 @@ class BlockVariable(NamedTuple):
     is_resource: bool
 
 
-class _Row(NamedTuple):
+class _Recorded(NamedTuple):
     template: Any
-    start: int
-    stop: int
+    name: str
+    inputs: tuple[str, ...]
+    is_handle: bool
+
+
+class _Row(NamedTuple):
+    """Where a node's texts are: its name, and by slot those inputs that differ from insertion to insertion."""
+
+    name: int
+    inputs: tuple[tuple[int, int], ...]
     is_handle: bool
 
 
@@ -56,12 +65,21 @@ class Block:
         exports: rows whose output 0 can be read from outside.
     """
 
-    def __init__(
-        self, rows: list[_Row], texts: list[str], variables: list[BlockVariable], exports: tuple[int, ...]
-    ) -> None:
-        self._rows = rows
+    def __init__(self, nodes: list[_Recorded], variables: list[BlockVariable], exports: tuple[int, ...]) -> None:
+        texts: list[str] = []
+        self._rows: list[_Row] = []
+        graph_def = GraphDef()
+        for template, name, inputs, is_handle in nodes:
+            proto = graph_def.node.add()
+            proto.CopyFrom(template)
+            proto.input.extend(inputs)
+            differing = [(slot, text) for slot, text in enumerate(inputs) if _has_mark(text)]
+            places = tuple((slot, len(texts) + 1 + index) for index, (slot, _) in enumerate(differing))
+            self._rows.append(_Row(len(texts), places, is_handle))
+            texts += [name, *(text for _, text in differing)]
+        # Merging bytes and then setting what differs takes 0.7 microseconds a node, copying one by one 1.2 (measured).
+        self._serialised = graph_def.SerializeToString(deterministic=True)
         self._texts = _SEPARATOR.join(texts)
-        self._starts = [row.start for row in rows]
         self._variables = _SEPARATOR.join(text for variable in variables for text in variable[:4])
         self._resource = [variable.is_resource for variable in variables]
         self.exports = exports
@@ -75,24 +93,31 @@ class Block:
             arguments: the tensors that the block reads, by parameter.
         """
         texts = _fill(self._texts, scope, arguments).split(_SEPARATOR)
-        new_proto, protos = graph_def.node.add, []
-        for template, start, stop, is_handle in self._rows:
-            proto = new_proto()
-            proto.CopyFrom(template)
-            proto.name = name = texts[start]
-            start += 1
-            if stop > start:
-                proto.input.extend(texts[start:stop])
+        nodes = graph_def.node
+        first = len(nodes)
+        graph_def.MergeFromString(self._serialised)
+        protos = nodes[first:]
+        names = []
+        for proto, (index, places, is_handle) in zip(protos, self._rows, strict=True):
+            proto.name = name = texts[index]
+            names.append(name)
+            if places:
+                inputs = proto.input
+                for slot, place in places:
+                    inputs[slot] = texts[place]
             if is_handle:
                 proto.attr["shared_name"].s = name.encode()
-            protos.append(proto)
-        return [texts[start] for start in self._starts], [protos[row] for row in self.exports]
+        return names, [protos[row] for row in self.exports]
 
     def variables(self, scope: str) -> list[BlockVariable]:
         """The variables that the block has under a scope."""
         texts = self._variables.replace(SCOPE, scope).split(_SEPARATOR)
         names = zip(texts[0::4], texts[1::4], texts[2::4], texts[3::4], self._resource, strict=True)
         return [BlockVariable(*row) for row in names] if self._resource else []
+
+
+def _has_mark(text: str) -> bool:
+    return any(ord(character) <= _MOST_PARAMETERS for character in text)
 
 
 def _fill(pattern: str, scope: str, arguments: Sequence[str]) -> str:
@@ -111,8 +136,7 @@ class BlockBuilder:
 
     def __init__(self, device: str = "") -> None:
         self.device = device
-        self._rows: list[_Row] = []
-        self._texts: list[str] = []
+        self._nodes: list[_Recorded] = []
         self._variables: list[BlockVariable] = []
         self._templates: dict[tuple[int, str], Any] = {}
 
@@ -136,10 +160,9 @@ class BlockBuilder:
             is_handle: whether the node is a VarHandleOp, whose shared_name is its own name.
         """
         full = f"{SCOPE}/{name}" if name else SCOPE
-        start = len(self._texts)
-        self._texts += [full, *inputs, *("^" + control for control in controls)]
         where = self.device if device is None else device
-        self._rows.append(_Row(self._placed(template, where), start, len(self._texts), is_handle))
+        texts = (*inputs, *("^" + control for control in controls))
+        self._nodes.append(_Recorded(self._placed(template, where), full, texts, is_handle))
         return full
 
     def add_variable(self, variable: BlockVariable) -> None:
@@ -152,8 +175,8 @@ class BlockBuilder:
         Args:
             exports: the tensors that can be read from outside, as `add` returned them.
         """
-        rows = {self._texts[row.start]: index for index, row in enumerate(self._rows)}
-        return Block(self._rows, self._texts, self._variables, tuple(rows[export] for export in exports))
+        rows = {node.name: index for index, node in enumerate(self._nodes)}
+        return Block(self._nodes, self._variables, tuple(rows[export] for export in exports))
 
     def _placed(self, template: Any, device: str) -> Any:
         if not device:
