@@ -64,9 +64,9 @@ def leaves(value: Value) -> list[Node]:
     return list(found)
 
 
-def variables_of(value: Value) -> tuple[str, ...]:
-    """Names of the variables that a parameter depends on."""
-    return tuple(node.name for node in leaves(value) if node.op in VARIABLE_OPS)
+def variables_of(value: Value) -> list[Node]:
+    """The variables that a parameter depends on, each once, nearest first."""
+    return [node for node in leaves(value) if node.op in VARIABLE_OPS]
 
 
 def is_constant(value: Value) -> bool:

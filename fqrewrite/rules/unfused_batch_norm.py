@@ -18,7 +18,8 @@ from fqrewrite.match.pattern import Bind, OneOf, Op
 from fqrewrite.match.proposal import Decline, FoldProposal, Proposal, Rule
 from fqrewrite.proto.attrs import get_ints
 from fqrewrite.proto.dtypes import DT_FLOAT, dtype_name
-from fqrewrite.rules._chain import Chain, NoChain, chain_to_layer
+from fqrewrite.rules._chain import Chain, chain_to_layer
+from fqrewrite.rules._fold import Obstacle, fold_or_decline, missing_updates
 
 _RSQRT = Op("Rsqrt", Op("Add|AddV2", Bind("variance"), Bind("epsilon")), name="rsqrt")
 _INVERSE = OneOf(Op("Mul", _RSQRT, Bind("gamma"), commutative=True), _RSQRT, name="inverse")
@@ -59,57 +60,50 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
         reason = "its gamma or beta depends on data (a conditional batch norm), so it cannot become part of the weights"
         yield Decline(kind="batch_norm", node=node, code="batch-norm-conditioned", reason=reason)
         return
-    candidates = (gamma, bound.get("beta"), mean, variance)
-    chain = chain_to_layer(x, analysis, *(value for value in candidates if value and parameter(value)))
-    if chain.layer is not None and chain.layer.node in analysis.set_aside:
-        return
     # Where updates are forced, the statistics pass an Identity that waits for the update of their moving averages.
     moving_mean = find_moving_average(_strip_shape(mean)) if batch else None
     moving_variance = find_moving_average(_strip_shape(variance)) if batch else None
-    if not isinstance(chain, NoChain) and renormalises:
-        reason = "its gamma or beta corrects the statistics of the batch, as in batch renormalization"
-        chain = NoChain(code="batch-norm-statistics-unknown", reason=reason, layer=chain.layer)
-    if not isinstance(chain, NoChain) and batch and not _is_per_channel(mean, chain):
-        reason = "its statistics are not those of a whole channel"
-        chain = NoChain(code="batch-norm-channels-differ", reason=reason, layer=chain.layer)
-    if not isinstance(chain, NoChain) and batch and (moving_mean is None or moving_variance is None):
-        reason = "it is in training mode and the graph has no update of its moving averages in a known form"
-        chain = NoChain(code="batch-norm-without-moving-average", reason=reason, layer=chain.layer)
-    if not isinstance(chain, NoChain):
-        chain = _obstacle(node, chain, analysis) or chain
-    if isinstance(chain, NoChain):
-        yield Decline(kind="batch_norm", node=node, code=chain.code, reason=chain.reason, layer=chain.layer)
-        return
-    if not output.uses() and output not in analysis.outputs:
-        return
-    yield FoldProposal(
-        layer=chain.layer,
-        chain=chain.nodes,
-        bias=chain.bias,
-        output=output,
-        form="unfused",
-        statistics="batch" if batch else "moving",
-        gamma=gamma,
-        beta=bound.get("beta"),
-        mean=mean,
-        variance=variance,
-        epsilon=epsilon,
-        moving_mean=moving_mean,
-        moving_variance=moving_variance,
-    )
+
+    def obstacle(chain: Chain) -> Obstacle | None:
+        if renormalises:
+            reason = "its gamma or beta corrects the statistics of the batch, as in batch renormalization"
+            return "batch-norm-statistics-unknown", reason
+        if batch and not _is_per_channel(mean, chain):
+            return "batch-norm-channels-differ", "its statistics are not those of a whole channel"
+        missing = missing_updates(moving_mean, moving_variance) if batch else None
+        return missing or _obstacle(node, chain, analysis)
+
+    def proposal(chain: Chain) -> FoldProposal:
+        return FoldProposal(
+            layer=chain.layer,
+            chain=chain.nodes,
+            bias=chain.bias,
+            output=output,
+            form="unfused",
+            statistics="batch" if batch else "moving",
+            gamma=gamma,
+            beta=bound.get("beta"),
+            mean=mean,
+            variance=variance,
+            epsilon=epsilon,
+            moving_mean=moving_mean,
+            moving_variance=moving_variance,
+        )
+
+    candidates = (gamma, bound.get("beta"), mean, variance)
+    chain = chain_to_layer(x, analysis, *(value for value in candidates if value and parameter(value)))
+    yield from fold_or_decline(node, chain, analysis, obstacle, proposal)
 
 
-def _obstacle(node: Node, chain: Chain, analysis: Analysis) -> NoChain | None:
+def _obstacle(node: Node, chain: Chain, analysis: Analysis) -> Obstacle | None:
     """Why this batch norm cannot be folded although a layer is before it; None when it can."""
     if node in analysis.control_flow:
-        code, reason = "inside-control-flow", "it is inside a conditional or a while loop"
-    elif chain.layer.data_format == "NCHW":
-        code, reason = "data-format-differs", "it is an unfused batch norm behind an NCHW layer"
-    elif dtype_of(node) != DT_FLOAT:
-        code, reason = "dtype-not-float32", f"it computes in {dtype_name(dtype_of(node))}"
-    else:
-        return None
-    return NoChain(code=code, reason=reason, layer=chain.layer)
+        return "inside-control-flow", "it is inside a conditional or a while loop"
+    if chain.layer.data_format == "NCHW":
+        return "data-format-differs", "it is an unfused batch norm behind an NCHW layer"
+    if dtype_of(node) != DT_FLOAT:
+        return "dtype-not-float32", f"it computes in {dtype_name(dtype_of(node))}"
+    return None
 
 
 def _is_batch_statistics(x: Value, mean: Value, variance: Value) -> bool:

@@ -10,7 +10,7 @@ from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import EditLog, Editor
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.ir.topology import topological_order
-from fqrewrite.match.parameters import VARIABLE_OPS, is_constant, leaves
+from fqrewrite.match.parameters import is_constant, variables_of
 from fqrewrite.match.refusals import MARKER_NAME
 from fqrewrite.plan.items import Plan, QuantizerItem
 from fqrewrite.proto.dtypes import DT_STRING
@@ -116,7 +116,7 @@ def _variable_devices(plan: Plan, graph: Graph) -> dict[str | None, str]:
     devices: dict[str | None, str] = {}
     for item in plan.quantizers:
         if item.role == "weights":
-            variables = [leaf for leaf in leaves(graph.value(item.tensor)) if leaf.op in VARIABLE_OPS]
+            variables = variables_of(graph.value(item.tensor))
             for edge in item.edges or ():
                 devices[edge.rpartition(":in")[0]] = variables[0].proto.device if variables else ""
     return devices

@@ -30,7 +30,6 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         nchw: whether the output has its channels on axis 1.
         nested: whether the batch norm's parameters may be shaped [1, 1, 1, C].
         device: of the new nodes.
-        gamma, beta, bias: whether there is one.
     """
 
     epsilon: float
@@ -39,9 +38,6 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     nchw: bool
     nested: bool
     device: str
-    gamma: bool
-    beta: bool
-    bias: bool
 
 
 class Affine(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +91,7 @@ class Factors:
         """
         arguments = {"variance": variance, "weights": weights, "mean": mean, **self._affine()}
         given = {name: value for name, value in arguments.items() if value is not None}
-        key = ("moving", self.site, mean is not None)
+        key = ("moving", self.site, tuple(given))
         record = _MovingRecorder(self.site, self.emitter, list(given)).record
         scale, rsqrt, *offset = self.emitter.insert(key, record, self.scope, list(given.values()))
         return Moving(scale, rsqrt, offset[0] if offset else None)

@@ -60,9 +60,6 @@ class _Fold:
             nchw=item.data_format == "NCHW",
             nested=any(value is not None and _is_nested(value) for value in parameters),
             device=self.device,
-            gamma=affine.gamma is not None,
-            beta=affine.beta is not None,
-            bias=affine.bias is not None,
         )
         self.factors = Factors(emitter, site, self._name("BatchNorm_Fold"), affine)
 
