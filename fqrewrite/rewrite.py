@@ -2,62 +2,142 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from fqrewrite.config.records import Config
 from fqrewrite.ir.block import BlockVariable
-from fqrewrite.ir.graph import Graph
-from fqrewrite.model.collections import add_variables, variable_def
+from fqrewrite.ir.editor import Editor
+from fqrewrite.ir.graph import Graph, Node
+from fqrewrite.match.refusals import refuse_rewritten
+from fqrewrite.model.collections import LOSSES, UPDATE_OPS, Reconstruction, add_variables, node_list, variable_def
 from fqrewrite.model.container import Model, convert_to_meta_graph
 from fqrewrite.model.kinds import Kind
+from fqrewrite.model.stale import drop_output_shapes, drop_stale
 from fqrewrite.plan.build import build_plan
-from fqrewrite.plan.items import Note, Plan
+from fqrewrite.plan.items import Changes, Note, Plan, Preparation
+from fqrewrite.plan.outputs import find_outputs
+from fqrewrite.plan.ranges import Origin
+from fqrewrite.prepare import PREPARATION, decide_preparation, resolve_for_planning, strip
+from fqrewrite.provenance import Provenance, mark, originals
 from fqrewrite.transform.apply import Applied, apply_plan
-from fqrewrite.transform.quantize import Mode
+from fqrewrite.transform.colocation import drop_stale_colocations
+from fqrewrite.transform.thaw import thaw
 
 # Collections that projects use for the tensors that a model is built for; of a training graph those are its losses.
-_OUTPUT_COLLECTIONS = ("outputs", "predictions", "logits", "end_points", "endpoints", "losses")
+_OUTPUT_COLLECTIONS = ("outputs", "predictions", "logits", "end_points", "endpoints", LOSSES)
 
 
-class Rewritten(msgspec.Struct, frozen=True):
-    """What a rewrite did: the edits by plan item, the new variables, and notes that only the application knows."""
+class Prepared(NamedTuple):
+    """A model in the form that is planned on.
 
-    applied: Applied
+    Attributes:
+        editor: of its graph; its log has what was done under `prepare.PREPARATION`.
+        preparation: what was to be done.
+        changes: what was done.
+        notes: what the user should know of that.
+    """
+
+    editor: Editor
+    preparation: Preparation
+    changes: Changes
     notes: tuple[Note, ...]
 
 
-def plan_model(model: Model, config: Config) -> tuple[Plan, Graph]:
-    """Makes the plan of a model; the model is only read.
+class Rewritten(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rewrite did.
 
-    Returns:
-        The plan, and the graph that it was made on.
+    Attributes:
+        applied: the edits by plan item, and the new variables.
+        changes: what was done beside.
+        notes: on all that.
+        outputs: tensors of the rewritten graph that are its results, ``node:port``.
+        origins: where each range of an eval graph came from, by the quantizer's id.
+    """
+
+    applied: Applied
+    changes: Changes
+    notes: tuple[Note, ...]
+    outputs: tuple[str, ...]
+    origins: dict[str, Origin] = {}
+
+
+def prepare_model(
+    model: Model,
+    config: Config,
+    *,
+    as_meta_graph: bool = False,
+    strip_training: bool = False,
+    thaw_constants: bool = False,
+    preparation: Preparation | None = None,
+) -> Prepared:
+    """Brings a model into the form that is planned on, in place.
+
+    Args:
+        model: is edited.
+        config: says what is bound, and what the outputs are.
+        as_meta_graph: whether a GraphDef becomes a MetaGraphDef with collections of its variables.
+        strip_training: whether the backward pass, and what else the outputs do not need, is removed.
+        thaw_constants: whether constant weights and biases become variables.
+        preparation: what a plan that exists was made on; it goes before the three arguments above it.
+
+    Raises:
+        Refusal: `already-rewritten`, `nothing-to-thaw`.
+        ConfigError: about outputs (`plan.outputs`) and bindings (`prepare.decide_preparation`).
+        GraphError: the graph is damaged.
+    """
+    graph = Graph(model.graph_def)
+    refuse_rewritten(graph)
+    if preparation is None:
+        preparation = decide_preparation(graph, config, strip_training=strip_training, thaw=thaw_constants)
+    changes, notes = Changes(), list[Note]()
+    if preparation.thaw:
+        thawed = thaw(graph, Editor(graph))
+        changes = msgspec.structs.replace(changes, thawed=tuple(variable.node for variable in thawed.variables))
+        notes += [Note(code="not-thawed", text=f"{entry.name}: {entry.reason}") for entry in thawed.not_thawed]
+        if model.kind == "meta_graph":
+            _add_variables(model.message, thawed.variables, trainable=True)
+    if preparation.strip_training:
+        outputs = find_outputs(graph, config.outputs or declared_outputs(model))
+        removed = strip(Editor(graph), outputs, _training_nodes(model, graph))
+        changes = msgspec.structs.replace(changes, removed=removed)
+    if as_meta_graph and model.kind == "graph_def":
+        notes += undescribed(convert_to_meta_graph(model))
+        graph = Graph(model.graph_def)
+    # From here on every change can be undone: this is the graph that provenance leads back to.
+    editor = Editor(graph)
+    editor.begin(PREPARATION)
+    resolved = resolve_for_planning(editor, preparation)
+    if editor.originals or changes != Changes():
+        model.edited = True
+        bound = {
+            **preparation.bound,
+            **{name: value == preparation.training for name, value in preparation.phases.items()},
+        }
+        changes = msgspec.structs.replace(
+            changes, bound=bound, phases=tuple(preparation.phases), conditionals=resolved, **_tidy(model, editor)
+        )
+    return Prepared(editor, preparation, changes, tuple(notes))
+
+
+def plan_model(model: Model, config: Config, prepared: Prepared) -> Plan:
+    """Makes the plan of a prepared model; its graph is only read.
 
     Raises:
         Refusal, ConfigError, GraphError: see `plan.build.build_plan`.
     """
-    graph = Graph(model.graph_def)
-    outputs = _declared_outputs(model)
-    return build_plan(graph, config, source_sha256=model.sha256, public_outputs=outputs), graph
+    return build_plan(
+        prepared.editor.graph,
+        config,
+        source_sha256=model.sha256,
+        public_outputs=declared_outputs(model),
+        preparation=prepared.preparation,
+    )
 
 
-def as_meta_graph(model: Model) -> tuple[Note, ...]:
-    """Gives a GraphDef model collections, for when a MetaGraphDef is to be written; to be called before planning.
-
-    Returns:
-        A note for each variable that could not be described.
-    """
-    if model.kind == "meta_graph":
-        return ()
-    found = convert_to_meta_graph(model)
-    return tuple(Note(code="variable-not-described", text=f"{name}: {reason}") for name, reason in found.skipped)
-
-
-def rewrite_model(
-    model: Model, plan: Plan, graph: Graph, mode: Mode, output_kind: Kind, notes: tuple[Note, ...] = ()
-) -> Rewritten:
-    """Applies a plan to the model that it was made from, in place.
+def train_model(model: Model, plan: Plan, prepared: Prepared, output_kind: Kind) -> Rewritten:
+    """Applies a plan to the model that it was made from, in place, for training.
 
     New variables enter the global collection of a MetaGraphDef. A saver that the model brought along does not know
     them and is taken out, so that `import_meta_graph` makes one that does.
@@ -65,55 +145,45 @@ def rewrite_model(
     Args:
         model: is edited.
         plan: what to do.
-        graph: the graph of this model.
-        mode: "train" or "eval".
+        prepared: what `prepare_model` made of the model.
         output_kind: what will be written.
-        notes: what `as_meta_graph` returned.
 
     Raises:
         Refusal, GraphError: see `transform.apply.apply_plan`.
     """
-    applied = apply_plan(plan, graph, mode)
-    more: list[Note] = []
-    if applied.variables:
-        model.edited = True
-        if model.kind == "meta_graph":
-            definitions = [_variable_def(variable) for variable in applied.variables]
-            add_variables(model.message, definitions, trainable=False)
-            more += _drop_saver(model.message)
-        if mode == "eval" and any(item.range.source == "ema" for item in plan.quantizers):
-            count = sum(item.range.source == "ema" for item in plan.quantizers)
-            text = f"{count} activation ranges are variables; restore them from a checkpoint of the training graph"
-            more.append(Note(code="range-not-trained", text=text))
-        if mode == "train" and output_kind == "graph_def":
+    editor, changes = prepared.editor, prepared.changes
+    applied = apply_plan(plan, editor, "train")
+    notes = list(prepared.notes)
+    if plan.folds or plan.quantizers:
+        notes += describe_variables(model, applied.variables)
+        changes = msgspec.structs.replace(changes, output_shapes=drop_shapes(model) or changes.output_shapes)
+        if applied.variables and output_kind == "graph_def":
             text = "the output is a GraphDef, which has no collections: no optimizer will find its variables"
-            more.append(Note(code="no-collections", text=text))
-    model.edited = model.edited or bool(plan.folds or plan.quantizers)
-    return Rewritten(applied, (*notes, *more))
+            notes.append(Note(code="no-collections", text=text))
+        mark(editor, Provenance(mode="train", plan=plan, changes=changes, originals=originals(editor)))
+        model.edited = True
+    return Rewritten(applied=applied, changes=changes, notes=tuple(notes), outputs=plan.outputs)
 
 
-def _variable_def(variable: BlockVariable) -> bytes:
-    return variable_def(
-        variable=variable.node,
-        initializer=variable.assign,
-        initial_value=f"{variable.initial}:0",
-        snapshot=f"{variable.read}:0",
-        is_resource=variable.is_resource,
-        trainable=False,
-    )
+def undescribed(found: Reconstruction) -> list[Note]:
+    """A note for each variable that could not be entered in the collections."""
+    return [Note(code="variable-not-described", text=f"{name}: {reason}") for name, reason in found.skipped]
 
 
-def _drop_saver(meta_graph: Any) -> list[Note]:
-    if not meta_graph.HasField("saver_def") and "savers" not in meta_graph.collection_def:
+def describe_variables(model: Model, variables: tuple[BlockVariable, ...]) -> list[Note]:
+    """Enters new variables in a MetaGraphDef's collections; the saver, which does not know them, goes."""
+    if not variables or model.kind != "meta_graph":
         return []
-    meta_graph.ClearField("saver_def")
-    if "savers" in meta_graph.collection_def:
-        del meta_graph.collection_def["savers"]
-    text = "the model's saver does not know the new variables and was left out; import_meta_graph makes a new one"
-    return [Note(code="saver-dropped", text=text)]
+    _add_variables(model.message, variables, trainable=False)
+    return _drop_saver(model.message)
 
 
-def _declared_outputs(model: Model) -> tuple[str, ...]:
+def drop_shapes(model: Model) -> int:
+    """Drops `_output_shapes` attributes, of another graph and maybe wrong; returns on how many nodes they were."""
+    return drop_output_shapes(model.graph_def) if b"_output_shapes" in model.raw else 0
+
+
+def declared_outputs(model: Model) -> tuple[str, ...]:
     """Output tensors that signatures name, or else those in collections made for it."""
     if model.kind != "meta_graph":
         return ()
@@ -126,7 +196,46 @@ def _declared_outputs(model: Model) -> tuple[str, ...]:
         if info.name
     ]
     if not names:
-        for key in _OUTPUT_COLLECTIONS:
-            if key in meta_graph.collection_def and not names:
-                names = list(meta_graph.collection_def[key].node_list.value)
+        names = next(filter(None, (node_list(meta_graph, key) for key in _OUTPUT_COLLECTIONS)), [])
     return tuple(dict.fromkeys(names))
+
+
+def _training_nodes(model: Model, graph: Graph) -> list[Node]:
+    """What a training needs that its collections name: losses, and updates to be run along."""
+    if model.kind != "meta_graph":
+        return []
+    names = [*node_list(model.message, LOSSES), *node_list(model.message, UPDATE_OPS)]
+    return [graph.nodes[name] for text in names if (name := text.partition(":")[0]) in graph]
+
+
+def _tidy(model: Model, editor: Editor) -> dict[str, Any]:
+    """Drops what says something about nodes that are gone."""
+    drop_stale_colocations(editor)
+    stale = drop_stale(model.message) if model.kind == "meta_graph" else {}
+    return {"stale": stale, "output_shapes": drop_shapes(model)}
+
+
+def _add_variables(meta_graph: Any, variables: tuple[BlockVariable, ...], *, trainable: bool) -> None:
+    definitions = [_variable_def(variable, trainable=trainable) for variable in variables]
+    add_variables(meta_graph, definitions, trainable=trainable)
+
+
+def _variable_def(variable: BlockVariable, *, trainable: bool) -> bytes:
+    return variable_def(
+        variable=variable.node,
+        initializer=variable.assign,
+        initial_value=f"{variable.initial}:0",
+        snapshot=f"{variable.read}:0",
+        is_resource=variable.is_resource,
+        trainable=trainable,
+    )
+
+
+def _drop_saver(meta_graph: Any) -> list[Note]:
+    if not meta_graph.HasField("saver_def") and "savers" not in meta_graph.collection_def:
+        return []
+    meta_graph.ClearField("saver_def")
+    if "savers" in meta_graph.collection_def:
+        del meta_graph.collection_def["savers"]
+    text = "the model's saver does not know the new variables and was left out; import_meta_graph makes a new one"
+    return [Note(code="saver-dropped", text=text)]

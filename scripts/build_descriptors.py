@@ -1,7 +1,7 @@
 """Writes fqrewrite/proto/descriptors.binpb from the installed TensorFlow's own descriptors.
 
-The file is a FileDescriptorSet: tensorflow/core/protobuf/saved_model.proto and everything it imports,
-dependencies first. It is what lets fqrewrite read and write TensorFlow's messages without importing
+The file is a FileDescriptorSet: tensorflow/core/protobuf/saved_model.proto, the messages that collections of a
+MetaGraphDef hold (control flow contexts, queue runners), and everything these import, dependencies first. It is what lets fqrewrite read and write TensorFlow's messages without importing
 TensorFlow.
 
     python scripts/build_descriptors.py            write the file
@@ -26,7 +26,7 @@ def build() -> Any:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from google.protobuf import descriptor_pb2
-    from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.core.protobuf import control_flow_pb2, queue_runner_pb2, saved_model_pb2
 
     files: dict[str, Any] = {}
 
@@ -40,7 +40,8 @@ def build() -> Any:
         proto.ClearField("options")
         files[file_descriptor.name] = proto
 
-    add(saved_model_pb2.DESCRIPTOR)
+    for module in (saved_model_pb2, control_flow_pb2, queue_runner_pb2):
+        add(module.DESCRIPTOR)
     return descriptor_pb2.FileDescriptorSet(file=list(files.values()))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from fqrewrite.config import explain, selectors
+from fqrewrite.config import entries, explain, selectors
 from fqrewrite.config.schema import VERSION, ConfigFile, MatchBy, RuleEntry
 from fqrewrite.config.source import KeyPath
 from fqrewrite.errors import ConfigError
@@ -33,7 +33,7 @@ def check(data: object, where: Locate) -> ConfigFile:
         where: says where in the file a path is.
 
     Raises:
-        ConfigError: config-version, config-unknown-key, config-selector, config-value.
+        ConfigError: config-version, config-unknown-key, config-selector, config-duplicate-key, config-value.
     """
     if data is None:
         return ConfigFile()
@@ -49,7 +49,9 @@ def check(data: object, where: Locate) -> ConfigFile:
         file = msgspec.convert(data, ConfigFile)
     except msgspec.ValidationError as error:
         _check_keys(data, ConfigFile, (), where)
+        entries.check(data, where)
         raise _explained(error, data, where) from None
+    entries.check(data, where)
     for index, rule in enumerate(file.rules or ()):
         _check_rule(rule, ("rules", index), where)
     return file

@@ -6,13 +6,18 @@ The defaults here are those of the preset contrib, so that the common run reads 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from fqrewrite.config.selectors import Selector
 
 BUILT_IN_PRESET = "contrib"
+
+Limit: TypeAlias = float | tuple[float, ...]
+"""One end of a range: for the tensor, or for each channel."""
+
+Scalar: TypeAlias = bool | int | float | str
 
 
 class WeightSettings(Struct, frozen=True, kw_only=True):
@@ -88,8 +93,10 @@ class Config(Struct, frozen=True, kw_only=True):
         scope: name scope (without a slash at its end) that a layer must be in; None for everywhere.
         weights, activations: the settings where no rule says otherwise.
         outputs: tensors, ``node:port``; None to find them in the model.
+        ranges: fixed (min, max) by tensor, ``node:port``.
+        bindings: values of placeholders by node name (the key ``set``).
         rules: in the order in which they are applied: those of the preset, then those of the file.
-        origins: for each setting by its dotted key (``weights.bits``) where its value came from:
+        origins: for each setting by its dotted key (``weights.bits``, ``ranges.relu1:0``) where its value came from:
             ``preset contrib``, ``file:line``, ``--flag`` or ``default``.
     """
 
@@ -100,5 +107,7 @@ class Config(Struct, frozen=True, kw_only=True):
     weights: WeightSettings = WeightSettings()
     activations: ActivationSettings = ActivationSettings()
     outputs: tuple[str, ...] | None = None
+    ranges: dict[str, tuple[Limit, Limit]] = {}
+    bindings: dict[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict, name="set")
     rules: tuple[Rule, ...] = ()
     origins: dict[str, str] = {}

@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from fqrewrite.config import presets
+from fqrewrite.config import entries, presets
+from fqrewrite.config.bindings import parse_bindings
 from fqrewrite.config.check import check, describe_flag
 from fqrewrite.config.records import BUILT_IN_PRESET, ActivationOverrides, Config, Rule, WeightOverrides
 from fqrewrite.config.schema import ConfigFile, MatchBy, RuleEntry
@@ -41,6 +42,7 @@ def resolve(
     weight_bits: int | None = None,
     activation_bits: int | None = None,
     symmetric: bool | None = None,
+    bindings: Sequence[str] | None = None,
 ) -> Config:
     """All settings of a run. Without a file, and with the preset contrib, no YAML is read.
 
@@ -51,9 +53,10 @@ def resolve(
         outputs: tensor names of ``--outputs``; None or empty when not given.
         weight_bits, activation_bits: flags for ``weights.bits`` and ``activations.bits``.
         symmetric: flag for ``weights.symmetric`` and ``activations.symmetric`` at once, as contrib had it.
+        bindings: ``NAME=VALUE`` of every flag ``--set``; None or empty when not given.
 
     Raises:
-        ConfigError: all that `read_source` and `check` raise, and config-preset.
+        ConfigError: all that `read_source`, `check` and `parse_bindings` raise, and config-preset.
     """
     file = _read(path) if path is not None else None
     given: dict[KeyPath, tuple[str, object]] = {
@@ -67,7 +70,8 @@ def resolve(
         ("weights", "symmetric"): ("--symmetric", symmetric),
         ("activations", "symmetric"): ("--symmetric", symmetric),
     }
-    flags = _flags({key: flag for key, flag in given.items() if flag[1] is not None})
+    bound = parse_bindings(bindings or ())
+    flags = _flags({key: flag for key, flag in given.items() if flag[1] is not None} | bound)
 
     start, place = _preset_name(flags, file)
     layers = [layer for layer in (_preset_layer(start, place), file, flags) if layer is not None]
@@ -77,8 +81,8 @@ def resolve(
     origins = dict.fromkeys(values, f"preset {start}" if start == BUILT_IN_PRESET else "default")
     for layer in layers:
         said = _flatten(msgspec.to_builtins(layer.file))
-        values |= said
-        origins |= {key: layer.origin(key) for key in said}
+        values |= {_canonical(key): value for key, value in said.items()}
+        origins |= {_canonical(key): layer.origin(key) for key in said}
     values["preset",] = start
     origins["preset",] = place or "default"
 
@@ -151,6 +155,13 @@ def _ported(outputs: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if outputs is None:
         return None
     return tuple(dict.fromkeys(name if ":" in name else f"{name}:0" for name in outputs))
+
+
+def _canonical(key: tuple[str, ...]) -> tuple[str, ...]:
+    """A key path in which the model's own names are written in the one way that all layers share."""
+    if len(key) == 2 and key[0] in ("ranges", "set"):
+        return key[0], entries.canonical(key[0], key[1])
+    return key
 
 
 _NOT_MERGED = ("version", "rules", "origins")

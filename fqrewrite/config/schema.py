@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 VERSION = 1
 
@@ -35,6 +35,24 @@ OpType = Annotated[
 NamePattern = Annotated[
     str,
     Meta(min_length=1, extra={"words": "a node name, a scope, a glob such as net/**/conv*, or regex:..."}),
+]
+
+# Ranges are float32 constants in the graph, and so must the distance of their ends be.
+Number = Annotated[float, Meta(ge=-1e38, le=1e38, extra={"words": "a number from -1e38 to 1e38"})]
+PlaceholderName = Annotated[
+    str, Meta(pattern=f"^{_NAME}(:0)?{_END}", extra={"words": "the name of a placeholder, such as is_training"})
+]
+_INT64 = Meta(ge=-(2**63), le=_MAX_STEP)
+_FLOAT64 = Meta(ge=-1.7976931348623157e308, le=1.7976931348623157e308)
+Scalar = bool | Annotated[int, _INT64] | Annotated[float, _FLOAT64] | str
+# Kept in step with `entries`, which says the same in words, and more.
+FixedRange = Annotated[
+    list[Number | Annotated[list[Number], Meta(min_length=1)]],
+    Meta(min_length=2, max_length=2, extra={"words": "[min, max], such as [0, 6]"}),
+]
+Binding = Annotated[
+    Scalar | Annotated[list[Scalar], Meta(min_length=1)],
+    Meta(extra={"words": "true, false, a finite number, text, or a list of these"}),
 ]
 
 _NOT_EMPTY = {"minProperties": 1}
@@ -167,6 +185,28 @@ class ConfigFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | UnsetType
     ) = UNSET
+    ranges: (
+        Annotated[
+            dict[TensorName, FixedRange],
+            Meta(
+                description="Fixed ranges, by the tensor of the model that is quantized: [min, max] with zero inside, "
+                "or for per-channel weights [[min, ...], [max, ...]]. They are neither learned nor restored. Where a "
+                "batch norm is folded, its output and the folded weights are meant.",
+                extra={"words": "a mapping of tensors to ranges, such as {relu1:0: [0, 6]}"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    bindings: (
+        Annotated[
+            dict[PlaceholderName, Binding],
+            Meta(
+                description="Values for placeholders such as is_training or keep_prob, which become constants.",
+                extra={"words": "a mapping of placeholders to values, such as {is_training: false}"},
+            ),
+        ]
+        | UnsetType
+    ) = field(default=UNSET, name="set")
     rules: (
         Annotated[
             list[Annotated[RuleEntry, Meta(extra_json_schema=_RULE)]],

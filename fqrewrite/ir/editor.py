@@ -7,7 +7,7 @@ a comparison of graphs. NodeDefs are kept up to date with every edit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,13 @@ class EditLog:
     def __init__(self) -> None:
         self.items: dict[str, ItemEdits] = {}
 
+    def forget(self, gone: Callable[[str], bool]) -> None:
+        """Takes new nodes that were removed again out of the log."""
+        for edits in self.items.values():
+            edits.inserted = [name for name in edits.inserted if not gone(name)]
+            edits.replaced = [name for name in edits.replaced if not gone(name)]
+            edits.rewired = [edge for edge in edits.rewired if not gone(edge.rpartition(":")[0])]
+
     @property
     def inserted(self) -> int:
         """Number of nodes inserted."""
@@ -60,6 +67,8 @@ class Editor:
         self._new_proto = graph.graph_def.node.add
         self._unindexed: list[Node] = []
         self._sealed: set[Node] = set()
+        self._source_count = len(graph)
+        self.originals: dict[str, bytes] = {}
         self._current = self.log.items[SHARED] = ItemEdits()
 
     def begin(self, item: str) -> None:
@@ -177,7 +186,7 @@ class Editor:
         Raises:
             GraphError: `broken-invariant` when the node stands for a block.
         """
-        self._require_open(node)
+        self._change(node)
         old = node.inputs[slot]
         old.node.uses.remove((node, slot))
         node.inputs[slot] = new
@@ -187,10 +196,20 @@ class Editor:
 
     def add_control(self, node: Node, before: Node) -> None:
         """Makes `before` run before `node`."""
-        self._require_open(node)
         if before not in node.controls:
+            self._change(node)
             node.controls.append(before)
             node.proto.input.append("^" + before.name)
+            self._current.rewired.append(f"{node.name}:^{before.name}")
+
+    def drop_control(self, node: Node, before: Node) -> None:
+        """Makes `node` wait for `before` no longer."""
+        if before in node.controls:
+            self._change(node)
+            node.controls = [control for control in node.controls if control is not before]
+            kept = [text for text in node.proto.input if text != "^" + before.name]
+            del node.proto.input[:]
+            node.proto.input.extend(kept)
             self._current.rewired.append(f"{node.name}:^{before.name}")
 
     def become(self, node: Node, template: Any, inputs: Sequence[Value]) -> None:
@@ -198,7 +217,7 @@ class Editor:
 
         Control inputs and the device stay.
         """
-        self._require_open(node)
+        self._change(node)
         self._index_new()
         for slot, value in enumerate(node.inputs):
             value.node.uses.remove((node, slot))
@@ -212,6 +231,27 @@ class Editor:
         self.graph.reindex_op(node, old_op)
         node.proto.input.extend([*map(_text, inputs), *("^" + control.name for control in node.controls)])
         self._current.replaced.append(name)
+
+    def remove(self, nodes: Collection[Node]) -> None:
+        """Removes nodes; nothing that stays may read them or wait for them. O(nodes of the graph).
+
+        Raises:
+            GraphError: `broken-invariant` when something would read a node that is gone, or blocks were inserted
+                (what is in them is not in this graph; make a new `Graph` first).
+        """
+        if self._sealed:
+            raise GraphError("broken-invariant", "nodes are removed before blocks are inserted, or from a new graph")
+        self._index_new()
+        gone = set(nodes)
+        for node in self.graph:
+            if node not in gone and any(operand.node in gone for operand in node.inputs):
+                raise GraphError("broken-invariant", f"{node.name!r} reads a node that is to be removed")
+            if node not in gone and not gone.isdisjoint(node.controls):
+                raise GraphError("broken-invariant", f"{node.name!r} waits for a node that is to be removed")
+        for node in gone:
+            self._remember(node)
+        self._source_count -= sum(node.index < self._source_count for node in gone)
+        self.graph.discard(gone)
 
     def commit(self) -> None:
         """Ends the edits: checks that all new names differ, and enters the new nodes in the op-type index.
@@ -229,9 +269,15 @@ class Editor:
         self.graph.index(self._unindexed)
         self._unindexed.clear()
 
-    def _require_open(self, node: Node) -> None:
+    def _change(self, node: Node) -> None:
+        """To be called before a node is changed."""
         if node in self._sealed:
             raise GraphError("broken-invariant", f"{node.name!r} stands for a block, whose inputs are sealed")
+        self._remember(node)
+
+    def _remember(self, node: Node) -> None:
+        if node.index < self._source_count and node.name not in self.originals:
+            self.originals[node.name] = node.proto.SerializeToString(deterministic=True)
 
 
 def _text(value: Value) -> str:

@@ -141,6 +141,24 @@ class Graph:
         self._by_op[old_op].remove(node)
         self._by_op.setdefault(node.op, []).append(node)
 
+    def discard(self, gone: set[Node]) -> None:
+        """Takes nodes out of the graph and its GraphDef (for the editor, which checks that nothing reads them)."""
+        stays = [node for node in self if node not in gone]
+        protos, end = self.graph_def.node, len(self.nodes)
+        for node in reversed(stays):  # whole runs at once: a single removal moves all that stands behind it
+            if node.index + 1 < end:
+                del protos[node.index + 1 : end]
+            end = node.index
+        if end:
+            del protos[:end]
+        for node in gone:
+            del self.nodes[node.name]
+        self._by_op.clear()
+        for index, node in enumerate(stays):
+            node.index = index
+            node.uses = [use for use in node.uses if use[0] not in gone]
+        self.index(stays)
+
     def _build(self) -> None:
         protos = list(self.graph_def.node)
         names = [proto.name for proto in protos]

@@ -11,6 +11,7 @@ from fqrewrite.errors import Refusal
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.parameters import FAKE_QUANT_OPS, read_variable, strip_identity, transposed
+from fqrewrite.match.reach import descendants
 
 # Op types that only a backward pass or an optimizer uses. Conv2DBackpropInput is not one: it is also the forward
 # transposed convolution. StopGradient and PreventGradient belong to the forward pass.
@@ -24,6 +25,16 @@ _QUANTIZER_SCOPE = re.compile(r"(weights|act|conv|add|post_activation_bypass|act
 MARKER_OP, MARKER_NAME = "Const", "fqrewrite/provenance"
 
 
+def is_backward(op: str) -> bool:
+    """Whether only a backward pass or an optimizer uses this op type."""
+    return bool(_BACKWARD.search(op)) and op not in _FORWARD
+
+
+def backward_pass(graph: Graph) -> set[Node]:
+    """Gradients, optimizers, and all that reads them."""
+    return descendants(node for op in graph.op_types() if is_backward(op) for node in graph.by_op(op))
+
+
 def refuse_backward_pass(analysis: Analysis) -> None:
     """Refuses a graph that holds gradients or an optimizer.
 
@@ -34,7 +45,7 @@ def refuse_backward_pass(analysis: Analysis) -> None:
         Refusal: `graph-has-gradients`, naming the first such nodes.
     """
     graph = analysis.graph
-    ops = [op for op in graph.op_types() if _BACKWARD.search(op) and op not in _FORWARD]
+    ops = [op for op in graph.op_types() if is_backward(op)]
     found = graph.by_op(*ops) if ops else _matmul_gradients(analysis)
     if found:
         names = ", ".join(f"{node.name} ({node.op})" for node in found[:3])

@@ -17,6 +17,8 @@ from fqrewrite.proto import VariableDef
 
 GLOBAL_VARIABLES = "variables"
 TRAINABLE_VARIABLES = "trainable_variables"
+LOSSES = "losses"
+UPDATE_OPS = "update_ops"
 VARIABLE_COLLECTIONS = frozenset(
     {
         GLOBAL_VARIABLES,
@@ -87,6 +89,12 @@ def add_variables(meta_graph: Any, serialized: Sequence[bytes], *, trainable: bo
         if collection.WhichOneof("kind") not in (None, "bytes_list"):
             raise GraphError("collection-malformed", f"the collection {key!r} does not hold variables")
         collection.bytes_list.value.extend(serialized)
+
+
+def node_list(meta_graph: Any, key: str) -> list[str]:
+    """The names in a collection of nodes or tensors; none when there is no such collection."""
+    collections = meta_graph.collection_def
+    return list(collections[key].node_list.value) if key in collections else []
 
 
 def reconstruct(meta_graph: Any) -> Reconstruction:

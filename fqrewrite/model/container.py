@@ -52,15 +52,23 @@ class Model:
 
     __slots__ = ("edited", "kind", "message", "path", "raw", "sha256", "source_kind", "text")
 
-    def __init__(self, path: Path, kind: Kind, text: bool, raw: bytes, message: Any) -> None:
+    def __init__(self, path: Path, kind: Kind, text: bool, raw: bytes, message: Any, sha256: str | None = None) -> None:
         self.path = path
         self.kind: Kind = kind
         self.source_kind: Kind = kind
         self.text = text
         self.raw = raw
-        self.sha256 = hashlib.sha256(raw).hexdigest()
+        self.sha256 = sha256 or hashlib.sha256(raw).hexdigest()
         self.message = message
         self.edited = False
+
+    def copy(self) -> Model:
+        """The same file, with a message of its own."""
+        message = type(self.message)()
+        message.CopyFrom(self.message)
+        copied = Model(self.path, self.kind, self.text, self.raw, message, self.sha256)
+        copied.source_kind, copied.edited = self.source_kind, self.edited
+        return copied
 
     @property
     def graph_def(self) -> Any:

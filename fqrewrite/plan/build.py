@@ -24,9 +24,10 @@ from fqrewrite.match.proposal import (
     Proposal,
 )
 from fqrewrite.match.refusals import refuse_backward_pass, refuse_rewritten
+from fqrewrite.plan.fixed_ranges import fix_ranges
 from fqrewrite.plan.folds import fold_item
 from fqrewrite.plan.functions import layers_in_functions
-from fqrewrite.plan.items import FoldItem, Note, Plan
+from fqrewrite.plan.items import FoldItem, Note, Plan, Preparation
 from fqrewrite.plan.ledger import Ledger
 from fqrewrite.plan.names import Names
 from fqrewrite.plan.outputs import named_outputs, sink_outputs
@@ -34,7 +35,14 @@ from fqrewrite.plan.quantizers import QuantizerBuilder
 from fqrewrite.rules import rules_of
 
 
-def build_plan(graph: Graph, config: Config, *, source_sha256: str, public_outputs: tuple[str, ...] = ()) -> Plan:
+def build_plan(
+    graph: Graph,
+    config: Config,
+    *,
+    source_sha256: str,
+    public_outputs: tuple[str, ...] = (),
+    preparation: Preparation | None = None,
+) -> Plan:
     """Decides everything about one graph, and edits nothing.
 
     Args:
@@ -42,10 +50,11 @@ def build_plan(graph: Graph, config: Config, *, source_sha256: str, public_outpu
         config: the resolved configuration.
         source_sha256: of the file that the graph was read from, in hex.
         public_outputs: tensors that signatures or collections call outputs, for when the config names none.
+        preparation: what was done to the graph before; None for nothing.
 
     Raises:
         Refusal: `graph-has-gradients` or `already-rewritten`.
-        ConfigError: about outputs (`plan.outputs`), or `scope-matches-nothing`.
+        ConfigError: about outputs (`plan.outputs`) or fixed ranges (`plan.fixed_ranges`), or `scope-matches-nothing`.
         GraphError: `graph-cycle` or `wrong-number-of-inputs`.
     """
     check_arity(graph)
@@ -55,7 +64,7 @@ def build_plan(graph: Graph, config: Config, *, source_sha256: str, public_outpu
     refuse_backward_pass(analysis)
     if not wanted:
         analysis.outputs = sink_outputs(analysis)
-    return _Planner(analysis, config).plan(source_sha256)
+    return _Planner(analysis, config).plan(source_sha256, preparation or Preparation())
 
 
 # What a batch norm and its statistics may be made of, between the layer and the fold; a second one has its own note.
@@ -75,14 +84,15 @@ class _Planner:
         self.layer_settings: dict[Node, LayerSettings] = {}
         self.folds: dict[Node, FoldItem] = {}
 
-    def plan(self, source_sha256: str) -> Plan:
+    def plan(self, source_sha256: str, preparation: Preparation) -> Plan:
         self._find_layers()
         self._find_folds()
         self.analysis.find_raw_outputs()
         self._place_quantizers()
         self._quantize_elementwise()
         self._list_uncovered()
-        self._add_notes()
+        quantizers, range_notes = fix_ranges(self.ledger.quantizers, self.config)
+        self._add_notes(range_notes)
         ledger, analysis = self.ledger, self.analysis
         names = {node.name for node in analysis.layers}
         return Plan(
@@ -92,9 +102,10 @@ class _Planner:
             outputs=tuple(str(value) for value in analysis.outputs),
             resource_variables=_uses_resources(analysis.graph),
             folds=tuple(ledger.folds),
-            quantizers=tuple(ledger.quantizers),
+            quantizers=quantizers,
             left_out=ledger.left_out,
             notes=ledger.notes,
+            preparation=preparation,
             layers=len(names | {entry.name for entry in ledger.left_out if entry.kind == "layer"}),
         )
 
@@ -191,7 +202,9 @@ class _Planner:
             if isinstance(proposal, Decline):
                 self.ledger.leave_out_tensor(proposal.node.value(), proposal.code, proposal.reason)
 
-    def _add_notes(self) -> None:
+    def _add_notes(self, range_notes: tuple[Note, ...]) -> None:
+        for note in range_notes:
+            self.ledger.note(note)
         for unused in self.settings.unmatched():
             text = f"{unused.origin}: the rule's selector {str(unused.selector)!r} matches no layer of this graph"
             self.ledger.note(Note(code="selector-matches-nothing", text=text))

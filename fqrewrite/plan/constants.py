@@ -63,11 +63,28 @@ def weight_range(
 
     low = np.atleast_1d(weights.min(axis=axes)).astype(np.float32).ravel()
     high = np.atleast_1d(weights.max(axis=axes)).astype(np.float32).ravel()
+    return usable_limits(low, high, bits, symmetric, narrow_range)
+
+
+def usable_limits(
+    low: Array, high: Array, bits: int, symmetric: bool, narrow_range: bool
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The smallest range that a quantizer can have around what was observed: zero inside, not empty.
+
+    Args:
+        low, high: float32[C], the extremes of the tensor or of each channel.
+        bits, symmetric, narrow_range: the scheme.
+
+    Returns:
+        As `weight_range`; not finite where the extremes are not.
+    """
+    import numpy as np
+
     if symmetric:
         low, high = symmetric_limits(low, high, bits, narrow_range)
     else:
         low, high = np.minimum(low, 0), np.maximum(high, 0)
-    empty = (low == 0) & (high == 0)  # all weights zero: any range is right, but FakeQuant needs min < max
+    empty = (low == 0) & (high == 0)  # all is zero: any range is right, but FakeQuant needs min < max
     high = np.where(empty, np.float32(1e-6), high)
     low = np.where(empty & symmetric, np.float32(-1e-6), low)
     return tuple(float(x) for x in low), tuple(float(x) for x in high)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Statistics = Literal["batch", "moving"]
 Role = Literal["weights", "activation", "bypass_input", "bypass_output", "post_activation_bypass", "elementwise"]
@@ -42,7 +42,7 @@ class RangeSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         source: "last_value" (of this step, weights), "ema" (zero-debiased moving average of batch extremes) or
-            "constant" (`minimum` and `maximum` known when the plan is made: weights that are constants).
+            "constant" (`minimum` and `maximum` are known: weights that are constants, or fixed by the config).
         initial: (min, max) that the variables start from; unused with "constant".
         decay: decay of the moving average per step, in [0, 1); unused unless "ema".
         minimum: one float per tensor or per channel; only with "constant".
@@ -189,6 +189,54 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Preparation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done to the source graph before it is planned on.
+
+    Attributes:
+        bound: values of placeholders that the user set, by node name.
+        phases: placeholders that switch between training and inference, by node name, with the value that means
+            training.
+        training: whether phases are bound to training in the graph that is planned on; False for a graph that updates
+            no moving averages, which is an inference graph with a switch left in it.
+        strip_training: whether gradients, optimizers and whatever else the outputs do not need are removed.
+        thaw: whether constant weights and biases are turned into variables.
+    """
+
+    bound: dict[str, bool | int | float | str | tuple[bool | int | float | str, ...]] = {}
+    phases: dict[str, bool] = {}
+    training: bool = True
+    strip_training: bool = False
+    thaw: bool = False
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done to a graph beside folding and quantizing.
+
+    Attributes:
+        bound: placeholders that became constants, with their values.
+        phases: those among them that were recognised as switches between training and inference.
+        conditionals: number of conditionals that were resolved.
+        batch_norms: names of batch norms that were turned from training to inference.
+        dropouts: tensors behind which a dropout was removed.
+        thawed: constants that became variables.
+        frozen: number of variables that became constants.
+        removed: number of nodes removed, by kind.
+        stale: number of entries of collections and signatures removed with them, by collection.
+        output_shapes: number of nodes whose `_output_shapes` attribute was dropped.
+    """
+
+    bound: dict[str, bool | int | float | str | tuple[bool | int | float | str, ...]] = {}
+    phases: tuple[str, ...] = ()
+    conditionals: int = 0
+    batch_norms: tuple[str, ...] = ()
+    dropouts: tuple[str, ...] = ()
+    thawed: tuple[str, ...] = ()
+    frozen: int = 0
+    removed: dict[str, int] = {}
+    stale: dict[str, int] = {}
+    output_shapes: int = 0
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is decided about one graph.
 
@@ -200,6 +248,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         outputs: the tensors that are the point of the graph, ``node:port``.
         folds, quantizers, left_out, notes: what is done, and what is not.
         layers: number of quantizable layers seen.
+        preparation: what is done to the graph before; names in the plan are those of the prepared graph.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -213,3 +262,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[Note, ...] = ()
     layers: int = 0
+    preparation: Preparation = Preparation()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no layer is quantized."""
+        return not any(item.layer for item in self.quantizers)

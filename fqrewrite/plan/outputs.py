@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from fqrewrite.errors import ConfigError
 from fqrewrite.ir.graph import Graph, Node, Value, split_tensor
 from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.parameters import dtype_of
+from fqrewrite.match.refusals import backward_pass
 from fqrewrite.proto.dtypes import DT_RESOURCE, DT_STRING, DT_VARIANT
 
 _NO_RESULT = frozenset(
@@ -37,15 +38,24 @@ def named_outputs(graph: Graph, names: Iterable[str]) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def sink_outputs(analysis: Analysis) -> tuple[Value, ...]:
-    """The only result that nothing reads.
+def find_outputs(graph: Graph, wanted: Iterable[str]) -> tuple[Value, ...]:
+    """The outputs that are named, or else the only result that no forward pass reads.
+
+    Raises:
+        ConfigError: as `named_outputs` and `sink_outputs`.
+    """
+    return named_outputs(graph, wanted) or sink_outputs(Analysis(graph), backward_pass(graph))
+
+
+def sink_outputs(analysis: Analysis, backward: Collection[Node] = ()) -> tuple[Value, ...]:
+    """The only result that nothing reads, but for the backward pass.
 
     A sink computes numbers from data; assignments, summaries, shapes, savers and readings of variables are none.
 
     Raises:
         ConfigError: `outputs-ambiguous`, listing the candidates, when there are several; `outputs-none`.
     """
-    sinks = [node.value() for node in analysis.graph if _is_sink(node, analysis)]
+    sinks = [node.value() for node in analysis.graph if _is_sink(node, analysis, backward)]
     if len(sinks) == 1:
         return tuple(sinks)
     if not sinks:
@@ -61,9 +71,10 @@ def _remedy(sinks: list[Value]) -> str:
     return f"name the ones you want, e.g. --outputs {','.join(str(value) for value in sinks[:2])}"
 
 
-def _is_sink(node: Node, analysis: Analysis) -> bool:
+def _is_sink(node: Node, analysis: Analysis, backward: Collection[Node]) -> bool:
     return (
-        not node.uses
+        all(consumer in backward for consumer, _ in node.uses)
+        and node not in backward
         and bool(node.inputs)
         and node.op not in _NO_RESULT
         and not node.op.endswith(("Summary", "SummaryV2", "VariableOp"))

@@ -150,7 +150,9 @@ class QuantizerBuilder:
     def _weight_range(self, layer: Layer, fold: FoldItem | None, scheme: Scheme) -> RangeSpec:
         if layer.constant:
             try:
-                limits = constant_weight_range(layer, fold, scheme, self.analysis.graph)
+                limits = constant_weight_range(
+                    str(layer.weights), scheme, fold, self.analysis.graph, depthwise=layer.kind == "depthwise"
+                )
             except NotConstant as error:
                 text = f"{layer.node.name}: the range of its weights is not known, {error} is not evaluated"
                 self.ledger.note(Note(code="weights-not-evaluated", text=text))

@@ -37,7 +37,7 @@ def message_class(full_name: str) -> Any:
     """Returns the class of a message.
 
     Args:
-        full_name: such as "tensorflow.GraphDef"; anything saved_model.proto imports, directly or not.
+        full_name: such as "tensorflow.GraphDef"; scripts/build_descriptors.py says which there are.
 
     Raises:
         KeyError: no such message.

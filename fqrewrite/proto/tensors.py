@@ -42,6 +42,11 @@ _STRUCT_CODES: Final = {
     dtypes.DT_HALF: "e",
     dtypes.DT_INT32: "i",
     dtypes.DT_INT64: "q",
+    dtypes.DT_BOOL: "?",
+}
+# Dtypes whose elements `array_tensor` packs, however few.
+_PACKED_ONLY: Final = {
+    dtypes.dtype_name(number): number for number in (dtypes.DT_BFLOAT16, dtypes.DT_COMPLEX64, dtypes.DT_COMPLEX128)
 }
 
 _MOST_SMALL_INTS: Final = 1024
@@ -62,6 +67,11 @@ def scalar_tensor(value: Scalar, dtype: int) -> Any:
 def vector_tensor(values: Sequence[Scalar], dtype: int) -> Any:
     """Builds a TensorProto of rank 1, as `scalar_tensor` does of rank 0."""
     return _tensor(values, dtype, (len(values),))
+
+
+def filled_tensor(values: Sequence[Scalar], dtype: int, dims: tuple[int, ...]) -> Any:
+    """Builds a TensorProto of any shape from all its elements in a row, or from one that they all are."""
+    return _tensor(values, dtype, dims)
 
 
 def _tensor(values: Sequence[Scalar], dtype: int, dims: tuple[int, ...]) -> Any:
@@ -119,6 +129,17 @@ def float_scalar(tensor_proto: Any) -> float | None:
     if element_count(tensor_proto) != 1:
         return None
     return float(_elements(tensor_proto, 1)[0])
+
+
+def scalar_value(tensor_proto: Any) -> bool | int | float | None:
+    """Returns the value of a float, int32, int64 or bool tensor of exactly one element; None for any other.
+
+    Raises:
+        GraphError: the TensorProto contradicts itself (code tensor-malformed).
+    """
+    if tensor_proto.dtype not in _STRUCT_CODES or element_count(tensor_proto) != 1:
+        return None
+    return _elements(tensor_proto, 1)[0]
 
 
 def _elements(tensor_proto: Any, count: int) -> tuple[float, ...]:
@@ -194,6 +215,32 @@ def from_numpy(array: numpy.ndarray[Any, Any]) -> Any:
     else:
         getattr(tensor, _VALUE_FIELDS[number]).extend(array.reshape(-1).tolist())
     return tensor
+
+
+def array_tensor(array: numpy.ndarray[Any, Any]) -> Any:
+    """Builds the TensorProto of an array of any dtype that a variable's value is read from a checkpoint with.
+
+    As `from_numpy`, and beside its dtypes: strings (object arrays of bytes or text, numpy's own bytes or text),
+    bfloat16 (of the ml_dtypes package), complex64 and complex128.
+
+    Raises:
+        Refusal: another dtype (code tensor-dtype).
+    """
+    import numpy
+
+    array = numpy.asarray(array)
+    if array.dtype.kind in "OSU":
+        tensor = TensorProto(dtype=dtypes.DT_STRING, tensor_shape=shape_proto(array.shape))
+        elements = array.reshape(-1).tolist()
+        if not all(isinstance(element, bytes | str) for element in elements):
+            raise Refusal("tensor-dtype", "an array of Python objects holds something else than strings")
+        tensor.string_val.extend(item.encode("utf-8") if isinstance(item, str) else item for item in elements)
+        return tensor
+    number = _PACKED_ONLY.get(array.dtype.name)
+    if number is None:
+        return from_numpy(array)
+    content = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    return TensorProto(dtype=number, tensor_shape=shape_proto(array.shape), tensor_content=content)
 
 
 def _dtype_number(name: str) -> int:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from fqrewrite.ir.editor import EditLog, ItemEdits
     from fqrewrite.rewrite import Rewritten
 
-_SHARED = "shared"  # ir.editor.SHARED; importing it would bring the graph along
+# ir.editor.SHARED and prepare.PREPARATION; importing them would bring the graph along.
+_SHARED, _PREPARATION = "shared", "preparation"
 
 
 def build_report(
@@ -34,7 +35,7 @@ def build_report(
 
     Args:
         model_path: of the input, as it was given.
-        model_kind: "graph_def" or "meta_graph".
+        model_kind: "graph_def", "meta_graph" or "checkpoint".
         plan: what was decided, made from that very file.
         mode: what the plan is applied for; None for `fqrewrite plan`.
         rewritten: what the application did; None in a dry run, which changes nothing.
@@ -63,6 +64,8 @@ def build_report(
         notes=plan.notes + (rewritten.notes if rewritten is not None else ()),
         shared=None if log is None else tuple(log.items[_SHARED].inserted),
         summary=_summary(plan, rewritten),
+        changes=None if rewritten is None else rewritten.changes,
+        outputs=None if rewritten is None else rewritten.outputs,
     )
 
 
@@ -72,12 +75,13 @@ class _Join:
     def __init__(self, plan: Plan, rewritten: Rewritten | None) -> None:
         self.log: EditLog | None = None if rewritten is None else rewritten.applied.log
         variables = () if rewritten is None else rewritten.applied.variables
+        self.origins = {} if rewritten is None else rewritten.origins
         self.variables = frozenset(variable.node for variable in variables)
         self.folds = {item.id: item for item in plan.folds}
         self.results = {item.output: _fold_name(item, "add_fold") + ":0" for item in plan.folds}
         if self.log is not None:
             planned = {item.id for item in plan.folds} | {item.id for item in plan.quantizers}
-            realised = self.log.items.keys() - {_SHARED}
+            realised = self.log.items.keys() - {_SHARED, _PREPARATION}
             if planned != realised:
                 what = f"the edits are not those of the plan: {min(planned ^ realised)!r} is on one side only"
                 raise GraphError("broken-invariant", what)
@@ -101,7 +105,7 @@ class _Join:
             narrow_range=item.scheme.narrow_range,
             symmetric=item.scheme.symmetric,
             granularity=item.scheme.granularity,
-            range=_range(item.range),
+            range=_range(item.range, self.origins.get(item.id)),
             variables=variables,
             averages=tuple(name for name in made if name not in variables),
             delay=item.delay,
@@ -159,7 +163,7 @@ def _layers(item: QuantizerItem) -> list[str]:
     return list(dict.fromkeys(edge.rpartition(":in")[0] for edge in item.edges or ()))
 
 
-def _range(spec: RangeSpec) -> Range:
+def _range(spec: RangeSpec, origin: str | None) -> Range:
     constant = spec.source == "constant"
     return Range(
         source=spec.source,
@@ -167,6 +171,7 @@ def _range(spec: RangeSpec) -> Range:
         decay=spec.decay if spec.source == "ema" else None,
         minimum=spec.minimum if constant else None,
         maximum=spec.maximum if constant else None,
+        origin=origin,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from fqrewrite.plan.items import Granularity, LeftOut, Note, RangeSource, Role, Statistics
+from fqrewrite.plan.items import Changes, Granularity, LeftOut, Note, RangeSource, Role, Statistics
 
 
 class Input(Struct, frozen=True, kw_only=True):
@@ -18,7 +18,7 @@ class Input(Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: as it was given.
-        kind: "graph_def" or "meta_graph".
+        kind: "graph_def", "meta_graph" or "checkpoint".
         sha256: of the file's bytes, in hex.
     """
 
@@ -51,6 +51,7 @@ class Range(Struct, frozen=True, kw_only=True):
         initial: (min, max) that the variables start from; null with "constant".
         decay: of the moving average per step, in [0, 1); null unless "ema".
         minimum, maximum: one number for the tensor, or one for each channel; null unless "constant".
+        origin: who knew a constant range of an eval graph, "config", "ranges file", "checkpoint" or "weights"; else null.
     """
 
     source: RangeSource
@@ -58,6 +59,7 @@ class Range(Struct, frozen=True, kw_only=True):
     decay: float | None
     minimum: tuple[float, ...] | None
     maximum: tuple[float, ...] | None
+    origin: str | None = None
 
 
 class FakeQuant(Struct, frozen=True, kw_only=True):
@@ -182,6 +184,8 @@ class Report(Struct, frozen=True, kw_only=True):
         notes: what concerns no single layer.
         shared: names of nodes inserted for several items (constants, the step counter); null in a dry run.
         summary: counts.
+        changes: what was done beside folding and quantizing; null in a dry run.
+        outputs: the tensors of the rewritten graph that are its results; null in a dry run.
     """
 
     schema_version: Literal[1] = 1
@@ -198,6 +202,8 @@ class Report(Struct, frozen=True, kw_only=True):
     notes: tuple[Note, ...]
     shared: tuple[str, ...] | None
     summary: Summary
+    changes: Changes | None = None
+    outputs: tuple[str, ...] | None = None
 
 
 def report_schema_json() -> str:

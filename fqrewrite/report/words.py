@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from fqrewrite.report.records import FakeQuant, Fold, Range, Report
 
 
@@ -50,8 +52,45 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
     if summary.nodes_inserted is not None and summary.variables_created is not None:
         nodes, variables = count(summary.nodes_inserted, "node"), count(summary.variables_created, "variable")
         lines += [("graph", f"{nodes} inserted, {variables} created")]
+    lines += change_lines(report)
     lines += [("left out", left_out_kinds(report) + _brackets(by_name(summary.left_out_codes)))]
     return lines
+
+
+def change_lines(report: Report) -> list[tuple[str, str]]:
+    """What was done beside folding and quantizing, as pairs of label and text; nothing for what was not done."""
+    changes = report.changes
+    if changes is None:
+        return []
+    lines = [("bound", f"{name} = {_value(value)}{_known(name, report)}") for name, value in changes.bound.items()]
+    counts = {
+        "conditionals resolved": changes.conditionals,
+        "batch norms to moving averages": len(changes.batch_norms),
+        "dropouts removed": len(changes.dropouts),
+    }
+    done = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    lines += [("inference" if report.mode == "eval" else "prepared", done)] if done else []
+    if changes.thawed:
+        lines.append(("thawed", count(len(changes.thawed), "constant")))
+    if changes.frozen:
+        lines.append(("frozen", count(changes.frozen, "variable")))
+    origins = Counter(item.range.origin for item in report.inserted if item.range.origin)
+    if origins:
+        lines.append(("ranges from", by_name(dict(sorted(origins.items())))))
+    if changes.removed:
+        lines.append(("removed", count(sum(changes.removed.values()), "node") + _brackets(by_name(changes.removed))))
+    if report.mode == "eval" and report.outputs:
+        lines.append(("outputs", ", ".join(report.outputs)))
+    return lines
+
+
+def _known(name: str, report: Report) -> str:
+    recognised = report.changes is not None and name in report.changes.phases
+    return ", recognised as the switch between training and inference" if recognised else ""
+
+
+def _value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def short_scheme(quantizer: FakeQuant) -> str:

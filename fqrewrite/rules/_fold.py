@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fqrewrite.ir.graph import Node
 from fqrewrite.match.analysis import Analysis
+from fqrewrite.match.batch_norm import BatchNorm
 from fqrewrite.match.moving_average import Update
 from fqrewrite.match.proposal import Decline, FoldProposal, Proposal
 from fqrewrite.rules._chain import Chain, NoChain
@@ -15,29 +15,42 @@ Obstacle = tuple[str, str]
 
 
 def fold_or_decline(
-    node: Node,
+    norm: BatchNorm,
     chain: Chain | NoChain,
     analysis: Analysis,
-    obstacle: Callable[[Chain], Obstacle | None],
-    proposal: Callable[[Chain], FoldProposal],
+    obstacle: Callable[[BatchNorm, Chain, Analysis], Obstacle | None],
 ) -> Iterator[Proposal]:
     """Proposes a fold, or says what is in its way; nothing for a layer that is set aside, or an unread batch norm.
 
     Args:
-        node: what computes the batch norm's output.
+        norm: the batch norm.
         chain: the way to its layer, or why there is none.
         analysis: the graph around it.
         obstacle: why it cannot be folded although a layer is before it; None when it can.
-        proposal: the fold.
     """
     if chain.layer is not None and chain.layer.node in analysis.set_aside:
         return
-    problem = (chain.code, chain.reason) if isinstance(chain, NoChain) else obstacle(chain)
+    output = norm.node.value()
+    problem = (chain.code, chain.reason) if isinstance(chain, NoChain) else obstacle(norm, chain, analysis)
     if problem is not None:
         code, reason = problem
-        yield Decline(kind="batch_norm", node=node, code=code, reason=reason, layer=chain.layer)
-    elif isinstance(chain, Chain) and (node.value().uses() or node.value() in analysis.outputs):
-        yield proposal(chain)
+        yield Decline(kind="batch_norm", node=norm.node, code=code, reason=reason, layer=chain.layer)
+    elif isinstance(chain, Chain) and (output.uses() or output in analysis.outputs):
+        yield FoldProposal(
+            layer=chain.layer,
+            chain=chain.nodes,
+            bias=chain.bias,
+            output=output,
+            form=norm.form,
+            statistics="batch" if norm.training else "moving",
+            gamma=norm.gamma,
+            beta=norm.beta,
+            mean=norm.mean,
+            variance=norm.variance,
+            epsilon=norm.epsilon,
+            moving_mean=norm.moving_mean,
+            moving_variance=norm.moving_variance,
+        )
 
 
 def missing_updates(*averages: Update | None) -> Obstacle | None:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from fqrewrite import __version__
 from fqrewrite.errors import GraphError, Refusal
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import EditLog, Editor
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.ir.topology import topological_order
 from fqrewrite.match.parameters import is_constant, variables_of
-from fqrewrite.match.refusals import MARKER_NAME
 from fqrewrite.plan.items import Plan, QuantizerItem
-from fqrewrite.proto.dtypes import DT_STRING
-from fqrewrite.transform import templates
 from fqrewrite.transform.emitter import Emitter
 from fqrewrite.transform.fold import Folded, fold
 from fqrewrite.transform.quantize import Mode, quantize
@@ -31,14 +27,9 @@ def check_applicable(plan: Plan, graph: Graph, mode: Mode) -> None:
     """Refuses what a plan cannot do in a mode.
 
     Raises:
-        Refusal: `training-graph-in-eval` when an eval graph is asked of a graph with batch statistics;
-            `nothing-trainable` when a training graph is asked of a graph whose layers are all constant.
+        Refusal: `nothing-trainable` when a training graph is asked of a graph whose layers are all constant.
     """
     if mode == "eval":
-        training = [item.norm for item in plan.folds if item.statistics == "batch"]
-        if training:
-            what = f"{len(training)} batch norms are in training mode, the first is {training[0]!r}"
-            raise Refusal("training-graph-in-eval", what)
         return
     weights = [item for item in plan.quantizers if item.role == "weights"]
     if weights and all(is_constant(graph.value(item.tensor)) for item in weights):
@@ -46,20 +37,20 @@ def check_applicable(plan: Plan, graph: Graph, mode: Mode) -> None:
         raise Refusal("nothing-trainable", what)
 
 
-def apply_plan(plan: Plan, graph: Graph, mode: Mode) -> Applied:
+def apply_plan(plan: Plan, editor: Editor, mode: Mode) -> Applied:
     """Edits the graph as the plan says.
 
     Args:
-        plan: made from this very graph.
-        graph: is edited in place, and so is its GraphDef.
+        plan: made from the graph of this editor.
+        editor: edits the graph in place, and its GraphDef.
         mode: "train" or "eval".
 
     Raises:
         Refusal: see `check_applicable`.
         GraphError: the plan does not fit the graph.
     """
+    graph = editor.graph
     check_applicable(plan, graph, mode)
-    editor = Editor(graph)
     if not plan.folds and not plan.quantizers:
         return Applied(editor.log, ())
     emitter = Emitter(editor, resource=plan.resource_variables)
@@ -68,7 +59,7 @@ def apply_plan(plan: Plan, graph: Graph, mode: Mode) -> Applied:
     retired: dict[Value, Node] = {}
     for fold_item in plan.folds:
         editor.begin(fold_item.id)
-        folded[fold_item.id] = fold(fold_item, graph, emitter)
+        folded[fold_item.id] = fold(fold_item, graph, emitter, mode)
         result = folded[fold_item.id].result
         results[graph.value(fold_item.output)] = result
         retired[result] = graph.node(fold_item.norm)
@@ -78,7 +69,6 @@ def apply_plan(plan: Plan, graph: Graph, mode: Mode) -> Applied:
     for item, value, edges in work:
         editor.begin(item.id)
         quantize(item, value, edges, emitter, mode, devices.get(item.layer, ""))
-    _mark(editor, plan, mode)
     editor.commit()
     topological_order(graph)  # edits must not have made a cycle
     return Applied(editor.log, tuple(emitter.variables))
@@ -120,11 +110,3 @@ def _variable_devices(plan: Plan, graph: Graph) -> dict[str | None, str]:
             for edge in item.edges or ():
                 devices[edge.rpartition(":in")[0]] = variables[0].proto.device if variables else ""
     return devices
-
-
-def _mark(editor: Editor, plan: Plan, mode: Mode) -> None:
-    """Leaves a note in the graph of what made it, by which a second rewrite is recognised and refused."""
-    content = {"fqrewrite": __version__, "mode": mode, "schema": plan.schema_version, "source": plan.source_sha256}
-    text = msgspec.json.encode(content, order="sorted").decode()
-    with editor.shared():
-        editor.add(templates.scalar(text, DT_STRING), MARKER_NAME)

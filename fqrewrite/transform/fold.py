@@ -8,7 +8,8 @@ moving averages, s_b = sqrt(v_b + eps) and s = sqrt(v + eps) (Krishnamoorthi 201
 
 In training the weights are scaled by the moving statistics, so that they are quantized at the scale they will have at
 inference; the factor s / s_b takes the difference back. Once frozen, mu_b and s_b are replaced by mu and s, the factor
-becomes 1 and the moving averages stop. The unfolded layer stays in a training graph for the statistics alone.
+becomes 1 and the moving averages stop. The unfolded layer stays in a training graph for the statistics alone. An eval
+graph takes the moving statistics, whatever the batch norm's mode.
 
 Statistics come from Mean and Square, whose gradients TensorFlow knows. A fused op would need a custom
 gradient, because its own ignores what flows into its mean and variance outputs.
@@ -16,13 +17,16 @@ gradient, because its own ignores what flows into its mean and variance outputs.
 
 from __future__ import annotations
 
-from fqrewrite.ir.graph import Graph, Node, Value
-from fqrewrite.match.parameters import static_shape, transposed
+from fqrewrite.errors import GraphError
+from fqrewrite.ir.graph import Graph, Node, Value, split_tensor
+from fqrewrite.match.batch_norm import batch_norm
+from fqrewrite.match.parameters import Parameters, static_shape, transposed
 from fqrewrite.plan.items import FoldItem, MovingAverage
 from fqrewrite.proto.attrs import get_bool
 from fqrewrite.transform import templates
 from fqrewrite.transform.emitter import Emitter
 from fqrewrite.transform.factors import Affine, Factors, ScaleShape, Site
+from fqrewrite.transform.quantize import Mode
 
 
 class Folded:
@@ -36,13 +40,13 @@ class Folded:
         self.result = result
 
 
-def fold(item: FoldItem, graph: Graph, emitter: Emitter) -> Folded:
+def fold(item: FoldItem, graph: Graph, emitter: Emitter, mode: Mode) -> Folded:
     """Emits one fold, moves everything that read the batch norm to its result, and retires the batch norm."""
-    return _Fold(item, graph, emitter).emit()
+    return _Fold(item, graph, emitter, mode).emit()
 
 
 class _Fold:
-    def __init__(self, item: FoldItem, graph: Graph, emitter: Emitter) -> None:
+    def __init__(self, item: FoldItem, graph: Graph, emitter: Emitter, mode: Mode) -> None:
         self.item = item
         self.graph = graph
         self.emitter = emitter
@@ -51,8 +55,10 @@ class _Fold:
         self.device = self.layer.proto.device
         self.weights = self.layer.inputs[item.weight_slot]
         self.prefix = f"{item.scope}/" if item.scope else ""
+        self.trains = item.statistics == "batch" and mode == "train"
+        self.mean, self.variance = self._statistics(mode)
         affine = Affine(gamma=self._value(item.gamma), beta=self._value(item.beta), bias=self._value(item.bias))
-        parameters = [affine.gamma, affine.beta, affine.bias, self._value(item.mean), self._value(item.variance)]
+        parameters = [affine.gamma, affine.beta, affine.bias, self.mean, self.variance]
         site = Site(
             epsilon=item.epsilon,
             scale_shape=_scale_shape(self.layer, self.weights),
@@ -67,11 +73,14 @@ class _Fold:
         item, emitter = self.item, self.emitter
         offset: Value | None
         ratio: Value | None
-        if item.statistics == "batch":
+        if self.trains:
             scale, offset, ratio = self._batch()
         else:
-            moving = self.factors.moving(self._value(item.mean), self._required(item.variance), self.weights)
+            assert self.mean is not None and self.variance is not None, item.id
+            moving = self.factors.moving(self.mean, self.variance, self.weights)
             scale, offset, ratio = moving.scale, moving.offset, None
+            if item.form == "fused":  # in training mode, something may read the statistics of the batch
+                self._redirect_statistics(self.mean, self.variance)
         product = emitter.add(templates.MUL, self._name("mul_fold"), self.weights, scale, device=self.device)
         inputs = list(self.layer.inputs)
         inputs[item.weight_slot] = product
@@ -88,6 +97,21 @@ class _Fold:
         self._retire(result)
         return Folded(product, layer, result)
 
+    def _statistics(self, mode: Mode) -> tuple[Value | None, Value | None]:
+        """What the batch norm normalises with in a mode; None for what a fused op computes itself."""
+        item, graph = self.item, self.graph
+        if item.statistics == "moving" or mode == "train":
+            return self._value(item.mean), self._value(item.variance)
+        assert item.moving_mean is not None and item.moving_variance is not None, item.id
+        reads = (item.moving_mean.read, item.moving_variance.read)
+        if all(split_tensor(read)[0] in graph for read in reads):
+            return self._value(reads[0]), self._value(reads[1])
+        # An inference graph may read the same variables by other nodes, and have been stripped of these.
+        now = batch_norm(self.norm, Parameters())
+        if now is None or now.training:
+            raise GraphError("no-such-node", f"the graph has no node {reads[0]!r} or {reads[1]!r}", where=item.norm)
+        return now.mean, now.variance
+
     def _batch(self) -> tuple[Value, Value, Value]:
         """(gamma / s, beta - (mu_b - b) * gamma / s_b, s / s_b); mu and s for mu_b and s_b once frozen."""
         item, freezes = self.item, self.item.freeze_delay is not None
@@ -103,11 +127,14 @@ class _Fold:
             self._stop_update(mean, item.freeze_delay, "mean_update")
             self._stop_update(variance, item.freeze_delay, "variance_update")
         y = self.norm.inputs[0] if item.form == "fused" else None
-        batch = self.factors.batch(moving, y, self._value(item.mean), self._value(item.variance), frozen)
+        batch = self.factors.batch(moving, y, self.mean, self.variance, frozen)
         if batch.mean is not None and batch.unbiased_variance is not None:
-            self.emitter.editor.redirect(Value(self.norm, 1).uses(), batch.mean)
-            self.emitter.editor.redirect(Value(self.norm, 2).uses(), batch.unbiased_variance)
+            self._redirect_statistics(batch.mean, batch.unbiased_variance)
         return moving.scale, batch.offset, batch.ratio
+
+    def _redirect_statistics(self, mean: Value, variance: Value) -> None:
+        self.emitter.editor.redirect(Value(self.norm, 1).uses(), mean)
+        self.emitter.editor.redirect(Value(self.norm, 2).uses(), variance)
 
     def _update_after(self, average: MovingAverage, reader: Node) -> None:
         """Lets a moving average be updated only after it was read."""
@@ -139,10 +166,6 @@ class _Fold:
 
     def _value(self, tensor: str | None) -> Value | None:
         return None if tensor is None else self.graph.value(tensor)
-
-    def _required(self, tensor: str | None) -> Value:
-        assert tensor is not None, self.item.id
-        return self.graph.value(tensor)
 
     def _name(self, name: str) -> str:
         return f"{self.prefix}{name}{self.item.suffix}"

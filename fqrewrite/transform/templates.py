@@ -66,14 +66,22 @@ def fake_quant(bits: int, narrow_range: bool, per_channel: bool) -> Any:
 
 
 @cache
-def scalar(value: float | str, dtype: int = DT_FLOAT) -> Any:
+def scalar(value: float | str | bytes, dtype: int = DT_FLOAT) -> Any:
     """A scalar Const."""
     return template("Const", dtype=type_attr(dtype), value=tensor_attr(scalar_tensor(value, dtype)))
 
 
-def vector(values: Sequence[float], dtype: int = DT_FLOAT) -> Any:
+def vector(values: Sequence[float | str], dtype: int = DT_FLOAT) -> Any:
     """A Const of rank 1."""
     return template("Const", dtype=type_attr(dtype), value=tensor_attr(vector_tensor(values, dtype)))
+
+
+def constant(tensor_proto: Any) -> Any:
+    """A Const of any tensor."""
+    proto = NodeDef(op="Const")
+    proto.attr["dtype"].type = tensor_proto.dtype
+    proto.attr["value"].tensor.CopyFrom(tensor_proto)  # the one copy: weights are large
+    return proto
 
 
 @cache

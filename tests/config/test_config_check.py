@@ -24,6 +24,9 @@ VALID = [
     "activations: {bits: 8, symmetric: false, ema_decay: 0}",
     "activations: {ema_decay: 0.5}",
     "outputs: ['logits:0', logits, 'a/b:12']",
+    "ranges: {}",
+    "ranges: {relu1: [0, 6], 'a/b:1': [-1.5, 0], w: [[-1, 0, -0.5], [1, 2, 0]]}",
+    "set: {is_training: no, 'keep_prob:0': 1.0, mode: eval, sizes: [1, 2], flags: [true]}",
     "rules: [{match: a/**, weights: {bits: 4}}, {match: {op: MatMul}, quantize: false, because: x}]",
     "rules: [{match: {op: [Conv2D, MatMul], name: 'regex:a.*'}, quantize: true, activations: {bits: 4}}]",
 ]
@@ -69,6 +72,22 @@ INVALID = [
     ("outputs: []", "config-value", ["expected a list of entries", "got an empty list"]),
     ("outputs: 'a:0'", "config-value", ["expected a list", 'got "a:0"']),
     ("outputs: ['a:0', '^b']", "config-value", ["outputs[1]", "such as logits:0"]),
+    ("ranges: [0, 6]", "config-value", ["f.yaml:1: ranges: expected a mapping of tensors to ranges", "got a list"]),
+    ("ranges:\n  a: [0, 6]\n  b: 6", "config-value", ["f.yaml:3: ranges.b: expected [min, max], such as", "got 6"]),
+    ("ranges: {a: [6]}", "config-value", ["ranges.a: expected [min, max]", "got a list"]),
+    ("ranges: {a: [0, 3, 6]}", "config-value", ["ranges.a: expected [min, max]"]),
+    ("ranges: {a: [[], []]}", "config-value", ["ranges.a: expected [min, max]"]),
+    ("ranges: {a: [0, six]}", "config-value", ['ranges.a[1]: expected a number from -1e38 to 1e38, got "six"']),
+    ("ranges: {a: [0, true]}", "config-value", ["ranges.a[1]: expected a number", "got true"]),
+    ("ranges: {a: [0, .inf]}", "config-value", ["ranges.a[1]: expected a number", "got inf"]),
+    ("ranges: {a: [[0, -1], [1, 1.0e+39]]}", "config-value", ["ranges.a[1][1]: expected a number", "got 1e+39"]),
+    ("ranges: {'^a': [0, 6]}", "config-value", ["ranges.^a: expected the name of a tensor", 'got "^a"']),
+    ("set: null", "config-value", ["set: expected a mapping of placeholders to values", "got null"]),
+    ("set: {a: null}", "config-value", ["set.a: expected true, false, a finite number, text, or a list of these"]),
+    ("set: {a: []}", "config-value", ["got an empty list"]),
+    ("set: {a: {b: 1}}", "config-value", ["got a mapping"]),
+    ("set: {a: -.inf}", "config-value", ["got -inf"]),
+    ("set: {'a:1': 3}", "config-value", ["set.a:1: expected the name of a placeholder"]),
     ("rules: null", "config-value", ["expected a list of mappings, got null"]),
     ("rules: [text]", "config-value", ["rules[0]", "match, weights, activations, quantize, because"]),
     ("rules: [{quantize: false}]", "config-value", ["rules[0]: the key match is missing"]),
@@ -133,6 +152,16 @@ INVALID_SELECTORS = [
         ["rules[0].match.name", "not a regular expression"],
     ),
     ("activations: {ema_decay: .nan}", ["got nan"]),
+    ("ranges: {a: [0, .nan]}", ["ranges.a[1]: expected a number", "got nan"]),
+    ("set: {a: 9223372036854775808}", ["got 9223372036854775808"]),
+    ("set: {a: .nan}", ["set.a: expected", "got nan"]),
+    ("ranges:\n  a: [2, 5]", ["f.yaml:2: ranges.a: the range [2, 5] must hold zero", "; write [0, 5]"]),
+    ("ranges: {a: [-3, -1]}", ["; write [-3, 0]"]),
+    ("ranges: {a: [6, 0]}", ["ranges.a: the range [6, 0] must hold zero and have min < max"]),
+    ("ranges: {a: [0, 0]}", ["must hold zero and have min < max"]),
+    ("ranges: {a: [[0, 1], [1, 2]]}", ["ranges.a: the range [1, 2] of channel 1 must hold zero", "write [0, 2]"]),
+    ("ranges: {a: [0, [1, 2]]}", ["ranges.a: one end is a list and the other is not"]),
+    ("ranges: {a: [[0], [1, 2]]}", ["ranges.a: 1 minima and 2 maxima"]),
 ]
 
 
@@ -182,3 +211,16 @@ def test_the_version_is_judged_before_keys_of_another_version() -> None:
     error = verdict("{version: 3, brand_new: 1}")
     assert error is not None
     assert error.code == "config-version"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("ranges:\n  relu1: [0, 6]\n  relu1:0: [0, 5]", "f.yaml:3: ranges.relu1:0"),
+        ("set:\n  a:0: 1\n  b: 2\n  a: 1", "f.yaml:4: set.a"),
+    ],
+)
+def test_one_tensor_under_two_names(text: str, where: str) -> None:
+    error = verdict(text)
+    assert error is not None
+    assert (error.code, error.where) == ("config-duplicate-key", where)

@@ -44,7 +44,7 @@ def test_the_contrib_preset_and_template_hold_exactly_the_defaults() -> None:
         "version": 1,
         **{key: value for key, value in json.loads(msgspec.json.encode(Config())).items() if key != "origins"},
     }
-    assert list(cast("dict[str, object]", said)) == [*ConfigFile.__struct_fields__]
+    assert list(cast("dict[str, object]", said)) == [*ConfigFile.__struct_encode_fields__]
 
 
 def test_the_rules_in_the_template_are_valid_when_uncommented() -> None:

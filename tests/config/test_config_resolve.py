@@ -139,6 +139,23 @@ def test_an_unknown_preset_lists_the_presets(tmp_path: Path) -> None:
     assert (caught.value.code, caught.value.where) == ("config-preset", f"{file}:2")
 
 
+def test_ranges_and_bindings_are_merged_name_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "strict.yaml").write_text("ranges: {a: [0, 1], b: [0, 2]}\nset: {x: 1}\n", encoding="utf-8")
+    monkeypatch.setattr(presets, "folder", lambda: tmp_path)
+    text = "ranges:\n  b:0: [-1, 2]\n  w: [[-1, 0], [1, 2]]\nset: {'x:0': 2, y: true, z: [a, 1]}\n"
+    file = write(tmp_path, text)
+    config = resolve(file, preset="strict", bindings=["y=false", "x = 0.5"])
+    assert config.ranges == {"a:0": (0, 1), "b:0": (-1, 2), "w:0": ((-1, 0), (1, 2))}
+    assert config.bindings == {"x": 0.5, "y": False, "z": ("a", 1)}
+    assert type(config.bindings["y"]) is bool
+    assert [config.origins[f"ranges.{name}:0"] for name in "abw"] == ["preset strict:1", f"{file}:2", f"{file}:3"]
+    assert [config.origins[f"set.{name}"] for name in "xyz"] == ["--set x", "--set y", f"{file}:4"]
+    printed = json.loads(msgspec.json.encode(config))
+    assert printed["set"] == {"x": 0.5, "y": False, "z": ["a", 1]}
+    assert printed["ranges"]["w:0"] == [[-1, 0], [1, 2]]
+    assert msgspec.json.decode(msgspec.json.encode(config), type=Config) == config
+
+
 def test_a_config_can_be_printed_for_the_report(tmp_path: Path) -> None:
     file = write(tmp_path, "rules:\n  - {match: a/**, weights: {bits: 4}}\n")
     printed = json.loads(msgspec.json.encode(resolve(file)))
@@ -150,7 +167,7 @@ def test_a_config_can_be_printed_for_the_report(tmp_path: Path) -> None:
 def test_without_a_file_no_yaml_is_imported() -> None:
     code = (
         "import sys\nfrom fqrewrite.config.resolve import resolve\n"
-        "resolve(None, preset='contrib', quant_delay=3, outputs=['a:0'])\n"
+        "resolve(None, preset='contrib', quant_delay=3, outputs=['a:0'], bindings=['b=1'])\n"
         "print(sorted({'yaml', 'difflib', 'numpy', 'rich', 'tensorflow'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -44,7 +44,23 @@ AWAY = "difference = Sub(v/read, x)\namount = Mul(difference, rate)\n"
         (REF + _weighted(add="AddV2(new, old)"), True),
         (REF + _weighted(old="Mul(decay, v/read)"), True),
         (RESOURCE + _weighted("AssignVariableOp"), True),
-    ],
+        # what resolved conditionals leave
+        (REF + "i = Identity(difference)\n" + _subtract().replace("Mul(difference", "Mul(i"), False),
+        (REF + "i = Identity(amount)\n" + _subtract().replace("(v, amount)", "(v, i)"), False),
+        (REF + "i = Identity(new)\n" + _weighted(add="Add(old, i)"), True),
+        (REF + "i = Identity(next)\n" + _weighted().replace("(v, next)", "(v, i)"), True),
+        (
+            RESOURCE + "h = Identity(v)\n" + _subtract("AssignSubVariableOp").replace("(v, amount)", "(h, amount)"),
+            False,
+        ),
+        # Keras, which leaves out empty batches
+        (
+            RESOURCE
+            + "some = Placeholder\nzeros = ZerosLike(amount)\nkept = SelectV2(some, amount, zeros)\n"
+            + _subtract("AssignSubVariableOp").replace("(v, amount)", "(v, kept)"),
+            False,
+        ),
+    ],  # fmt: skip
 )
 def test_known_forms(text: str, absolute: bool) -> None:
     update = find_moving_average(Graph(parse(text + RATE)).value("x"))
@@ -59,10 +75,31 @@ def test_the_read_that_the_update_uses_is_meant() -> None:
     assert str(update.read) == "v/own:0"
 
 
+@pytest.mark.parametrize("read", ["biased/assign", "biased/now"])
+def test_the_debiased_average_is_meant(read: str) -> None:
+    """As `zero_debias` of tf.contrib makes it, from a variable that is far from the average at first."""
+    text = _subtract().replace("update = AssignSub(v,", "biased/assign = AssignSub(u,").replace("v/read", "u/read")
+    text = REF + OTHER + text + "biased/now = Identity(u, ^biased/assign)\n"
+    text += f"bias = Const {{value: 0.5}}\ndebiased = RealDiv({read}, bias)\nupdate = Assign(v, debiased)\n"
+    update = find_moving_average(Graph(parse(text + RATE)).value("x"))
+    assert update is not None
+    assert (str(update.read), update.assign.name, update.absolute) == ("v/read:0", "update", True)
+
+
+def test_the_read_in_front_of_a_conditional_is_meant() -> None:
+    text = REF + "v/side = Identity(v/read)\n" + _subtract().replace("Sub(v/read", "Sub(v/side") + RATE
+    update = find_moving_average(Graph(parse(text)).value("x"))
+    assert update is not None
+    assert str(update.read) == "v/read:0"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         REF,
+        REF
+        + "some = Placeholder\nkept = SelectV2(some, amount, rate)\n"
+        + _subtract().replace("(v, amount)", "(v, kept)"),
         REF + STEP + "update = AssignSub(v, amount)\n",  # away from the statistic
         REF + AWAY + "next = Add(v/read, amount)\nupdate = Assign(v, next)\n",
         REF + STEP + "next = Sub(v/read, amount)\nupdate = Assign(v, next)\n",

@@ -7,6 +7,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from tensorflow.python.framework import tensor_util
 
@@ -110,6 +111,33 @@ def test_scalars_and_vectors_are_tensorflows(value: Any, number: int, name: str)
     assert tensors.scalar_tensor(value, number) == _ours(tensor_util.make_tensor_proto(value, dtype=name))
     vector = tensor_util.MakeNdarray(_theirs(tensors.vector_tensor([value, value], number)))
     np.testing.assert_array_equal(vector, np.array([value, value], name))
+
+
+@pytest.mark.parametrize("dtype", [*FIELDS, "bfloat16", "complex64", "complex128"])
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
+def test_array_tensors_of_every_dtype_a_variable_has(dtype: str, shape: tuple[int, ...]) -> None:
+    array = (np.arange(np.prod(shape, dtype=int)) * 1.5 - 1).astype(tf.dtypes.as_dtype(dtype).as_numpy_dtype)
+    tensor = _theirs(tensors.array_tensor(array.reshape(shape)))
+    assert tensor.dtype == tf.dtypes.as_dtype(dtype).as_datatype_enum
+    read = tensor_util.MakeNdarray(tensor)
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array.reshape(shape))
+    assert array.size < 2 or len(tensor.tensor_content) == array.nbytes
+
+
+@pytest.mark.parametrize(
+    "array", [np.array([[b"a", b"\xff\0"]], object), np.array("ä", object), np.array(["a", "bc"]), np.array([b"a"])]
+)
+def test_array_tensors_of_strings(array: Any) -> None:
+    tensor = tensors.array_tensor(array)
+    assert tensor == _ours(tensor_util.make_tensor_proto(array))
+
+
+def test_array_tensors_of_other_things_are_refused() -> None:
+    for array in (np.array([None], object), np.zeros(2, "datetime64[s]")):
+        with pytest.raises(Refusal) as caught:
+            tensors.array_tensor(array)
+        assert caught.value.code == "tensor-dtype"
 
 
 def test_strings() -> None:

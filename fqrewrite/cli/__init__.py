@@ -1,0 +1,23 @@
+"""The command line: options in, verbs called. Thin on purpose; errors become exit statuses in `__main__`.
+
+Everything that a command needs is imported in that command, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from fqrewrite import __version__
+from fqrewrite.cli.checkpoints import warm_start
+from fqrewrite.cli.looking import config, explain, rules, show
+from fqrewrite.cli.rewriting import eval_, plan, train
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Rewrite serialized TensorFlow graphs for quantization-aware training and for eval."""
+
+
+for _command in (train, eval_, plan, warm_start, show, rules, explain, config):
+    cli.add_command(_command)

@@ -1,0 +1,46 @@
+"""The command that makes a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fqrewrite.cli.options import FILE, RANGES
+from fqrewrite.cli.terminal import say
+from fqrewrite.errors import path_text
+
+
+@click.command(name="warm-start", short_help="Write a checkpoint to start the training graph from.")
+@click.argument("float_checkpoint", type=FILE)
+@click.argument("train_graph", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="Prefix of the checkpoint to write.")
+@RANGES
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def warm_start(float_checkpoint: Path, train_graph: Path, output: Path, ranges: Path | None, quiet: bool) -> None:
+    """Write a checkpoint of TRAIN_GRAPH with the weights of the float model's FLOAT_CHECKPOINT.
+
+    It restores into the graph that `fqrewrite train` wrote: weights of the float model, ranges of weights from the weights
+    themselves, ranges of activations from --ranges or as they start, step counters at 0.
+    """
+    from fqrewrite.model.atomic import check_distinct, write_all
+    from fqrewrite.model.checkpoint_write import checkpoint_files
+    from fqrewrite.model.ranges_file import read_ranges
+    from fqrewrite.open import open_checkpoint, open_source
+    from fqrewrite.plan.ranges import RangeSources
+    from fqrewrite.provenance import require_provenance
+    from fqrewrite.report.warm_start import warm_start_text
+    from fqrewrite.restore import Restorer, variable_keys
+    from fqrewrite.warm_start import warm_start as make
+
+    graph = open_source(train_graph).model
+    provenance, scope = require_provenance(graph.graph_def, path_text(train_graph))
+    checkpoint, own_graph = open_checkpoint(float_checkpoint)
+    outputs = [Path(f"{output}{suffix}") for suffix in (".index", ".data-00000-of-00001")]
+    check_distinct([*checkpoint.files, graph.path, *([ranges] if ranges else [])], outputs)
+    sources = RangeSources(file=read_ranges(ranges), file_name=path_text(ranges)) if ranges else RangeSources()
+    keys = variable_keys(own_graph or graph)
+    made = make(graph, provenance, scope, Restorer(checkpoint, keys, scope), sources)
+    write_all(checkpoint_files(made.values, str(output)))
+    if not quiet:
+        say(warm_start_text(made, path_text(output)))

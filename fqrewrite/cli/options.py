@@ -1,0 +1,112 @@
+"""Options that several commands have, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fqrewrite.errors import ConfigError, path_text
+
+if TYPE_CHECKING:
+    from fqrewrite.config.records import Config
+    from fqrewrite.model.container import Model
+    from fqrewrite.plan.items import Plan
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+
+REPORT_FORMAT = click.option(
+    "--report-format",
+    type=click.Choice(["text", "md", "json"]),
+    default="text",
+    show_default=True,
+    help="What is printed on the terminal; md suits a pull request.",
+)
+STRIP_TRAINING = click.option(
+    "--strip-training", is_flag=True, help="Remove gradients, optimizer and all that the outputs do not need, first."
+)
+THAW = click.option("--thaw", is_flag=True, help="Make variables of the constant weights of a frozen graph, first.")
+RANGES = click.option("--ranges", type=FILE, help='Ranges of tensors: {"version": 1, "ranges": {"relu1:0": [0, 6]}}.')
+
+
+def _all(options: list[Callable[[_Command], _Command]], command: _Command) -> _Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def settings(command: _Command) -> _Command:
+    """The options that shape a plan; they win over the config file."""
+    return _all(
+        [
+            click.option("-c", "--config", type=FILE, help="YAML config; `fqrewrite config init` prints one."),
+            click.option("--preset", help="Named settings to start from.  [default: contrib]"),
+            click.option("--outputs", help="Output tensors, comma-separated: logits:0,boxes:0."),
+            click.option("--scope", help="Quantize only what is in this name scope."),
+            click.option("--quant-delay", type=int, help="Steps of training before quantization sets in."),
+            click.option("--freeze-bn-delay", type=int, help="Step at which batch norms switch to moving statistics."),
+            click.option("--weight-bits", type=int, help="Bits of weights, 2 to 8."),
+            click.option("--activation-bits", type=int, help="Bits of activations, 2 to 8."),
+            click.option("--symmetric/--asymmetric", default=None, help="Ranges symmetric around zero, or not."),
+            click.option(
+                "--set", "bindings", multiple=True, help="Value of a placeholder, NAME=VALUE: is_training=false."
+            ),
+        ],
+        command,
+    )
+
+
+def rewriting(command: _Command) -> _Command:
+    """The options of `train` and `eval`."""
+    return _all(
+        [
+            click.argument("model", type=FILE),
+            click.option(
+                "-o", "--output", type=FILE, required=True, help="What to write; the suffix says in which form."
+            ),
+            click.option("--plan", "plan_file", type=FILE, help="Apply this plan, made by `fqrewrite plan --json`."),
+            click.option("--report", type=FILE, help="Where the JSON report goes.  [default: OUTPUT.report.json]"),
+            REPORT_FORMAT,
+            click.option("--allow-empty", is_flag=True, help="Go on when there is nothing to quantize."),
+            click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+            click.option("-v", "--verbose", is_flag=True, help="List every quantizer and fold."),
+        ],
+        settings(command),
+    )
+
+
+def read_config(given: dict[str, Any]) -> Config:
+    """The configuration that the options of `settings` come to."""
+    from fqrewrite.config.resolve import resolve
+
+    flags = {key: value for key, value in given.items() if key != "config"}
+    outputs = flags.pop("outputs")
+    names = None if outputs is None else [name.strip() for name in outputs.split(",")]
+    return resolve(given["config"], outputs=names, **flags)
+
+
+def read_plan(path: Path, given: dict[str, Any], model: Model) -> Plan:
+    """Reads the plan of a model; no option of `settings` can be given with it.
+
+    Raises:
+        ConfigError: `plan-conflict`, `plan-unreadable`, `plan-mismatch`.
+    """
+    from fqrewrite.plan.serialise import plan_from_json
+
+    flags = {"bindings": "set"}
+    said = [f"--{flags.get(key, key).replace('_', '-')}" for key, value in given.items() if value not in (None, ())]
+    if said:
+        raise ConfigError("plan-conflict", f"{', '.join(said)} cannot be given with --plan")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        what = f"the plan cannot be read: {error.strerror}"
+        raise ConfigError("plan-unreadable", what, where=path_text(path)) from None
+    plan = plan_from_json(data, path_text(path))
+    if plan.source_sha256 != model.sha256:
+        what = f"the plan was made from another file than {path_text(model.path)}"
+        raise ConfigError("plan-mismatch", what, where=path_text(path))
+    return plan

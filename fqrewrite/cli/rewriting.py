@@ -1,0 +1,214 @@
+"""The commands that plan and rewrite."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import click
+
+from fqrewrite.cli.options import (
+    FILE,
+    RANGES,
+    REPORT_FORMAT,
+    STRIP_TRAINING,
+    THAW,
+    read_config,
+    read_plan,
+    rewriting,
+    settings,
+)
+from fqrewrite.cli.terminal import is_terminal, say
+from fqrewrite.errors import Refusal, path_text
+
+if TYPE_CHECKING:
+    from fqrewrite.plan.items import Plan
+    from fqrewrite.report.records import Report
+
+Format = Literal["text", "md", "json"]
+
+
+@click.command(short_help="Write the training graph of MODEL.")
+@rewriting
+@STRIP_TRAINING
+@THAW
+def train(
+    *,
+    model: Path,
+    output: Path,
+    plan_file: Path | None,
+    report: Path | None,
+    report_format: Format,
+    allow_empty: bool,
+    quiet: bool,
+    verbose: bool,
+    strip_training: bool,
+    thaw: bool,
+    **given: Any,
+) -> None:
+    """Write the training graph of MODEL: batch norms folded, fake quantizers that learn their ranges.
+
+    MODEL is a GraphDef (.pb, .pbtxt) or MetaGraphDef (.meta); -o names one of the same. Add the optimizer to what is
+    written. A switch between training and inference is bound to training.
+    """
+    from fqrewrite.model.atomic import check_distinct, write_all
+    from fqrewrite.model.container import load, output_format, to_bytes
+    from fqrewrite.report.build import build_report
+    from fqrewrite.report.render import to_json
+    from fqrewrite.rewrite import plan_model, prepare_model, train_model
+
+    report = report or Path(f"{output}.report.json")
+    check_distinct([path for path in (model, given["config"], plan_file) if path], [output, report])
+    opened = load(model)
+    kind, text = output_format(output, opened)
+    made = read_plan(plan_file, given, opened) if plan_file else None
+    config = read_config(given)
+    prepared = prepare_model(
+        opened,
+        config,
+        as_meta_graph=kind == "meta_graph",
+        strip_training=strip_training,
+        thaw_constants=thaw,
+        preparation=made.preparation if made else None,
+    )
+    applying = made or plan_model(opened, config, prepared)
+    empty = applying.is_empty and not allow_empty
+    rewritten = None if empty else train_model(opened, applying, prepared, kind)
+    result = build_report(
+        model_path=path_text(model),
+        model_kind=opened.source_kind,
+        plan=applying,
+        mode="train",
+        rewritten=rewritten,
+        output=path_text(output),
+    )
+    if not empty:
+        write_all([(output, to_bytes(opened, kind, text)), (report, to_json(result))])
+    _finish(result, applying, empty, report_format, quiet, verbose)
+
+
+@click.command(name="eval", short_help="Write the eval graph of MODEL.")
+@rewriting
+@click.option("--model", "graph_file", type=FILE, help="The graph of a checkpoint that has none, or not this one.")
+@RANGES
+@click.option(
+    "--freeze/--no-freeze", default=True, help="Make constants of variables, or keep them.  [default: freeze]"
+)
+def eval_(
+    *,
+    model: Path,
+    output: Path,
+    plan_file: Path | None,
+    report: Path | None,
+    report_format: Format,
+    allow_empty: bool,
+    quiet: bool,
+    verbose: bool,
+    graph_file: Path | None,
+    ranges: Path | None,
+    freeze: bool,
+    **given: Any,
+) -> None:
+    """Write the eval graph of MODEL: in inference mode, batch norms folded, fake quantizers with fixed ranges.
+
+    MODEL is a checkpoint (its prefix, its directory, or its .index or .meta file) or a graph (.pb, .pbtxt, .meta). The
+    checkpoint of a graph that `fqrewrite train` made needs nothing else; any other model needs --ranges. -o names a
+    graph file, or a directory for a SavedModel. Without a checkpoint, variables stay variables.
+    """
+    from fqrewrite.model.atomic import check_distinct
+    from fqrewrite.open import open_source
+    from fqrewrite.report.build import build_report
+    from fqrewrite.report.render import to_json
+    from fqrewrite.serve import eval_form, evaluate_source, write_eval
+
+    report = report or Path(f"{output}.report.json")
+    source = open_source(model, graph_file)
+    form = eval_form(output, source, freezes=freeze)
+    inputs = [path for path in (given["config"], plan_file, ranges) if path]
+    check_distinct([*inputs, *source.files], [*form.files, report])
+    made = read_plan(plan_file, given, source.model) if plan_file else None
+    evaluated = evaluate_source(
+        source, read_config(given), form, plan=made, ranges_file=ranges, allow_empty=allow_empty
+    )
+    result = build_report(
+        model_path=path_text(model),
+        model_kind=source.kind,
+        plan=evaluated.plan,
+        mode="eval",
+        rewritten=evaluated.rewritten,
+        output=path_text(output),
+    )
+    if evaluated.rewritten is not None:
+        write_eval(form, source, evaluated, (report, to_json(result)))
+    _finish(result, evaluated.plan, evaluated.rewritten is None, report_format, quiet, verbose)
+
+
+@click.command(short_help="Show what would be done with MODEL, and why the rest is left out.")
+@click.argument("model", type=FILE)
+@settings
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, not as a table.")
+@click.option("-o", "--output", type=FILE, help="Write the plan to this file, as JSON for `--plan`.")
+@REPORT_FORMAT
+@click.option("--allow-empty", is_flag=True, help="Exit with status 0 when there is nothing to quantize.")
+@STRIP_TRAINING
+@THAW
+def plan(
+    *,
+    model: Path,
+    as_json: bool,
+    output: Path | None,
+    report_format: Format,
+    allow_empty: bool,
+    strip_training: bool,
+    thaw: bool,
+    **given: Any,
+) -> None:
+    """Show what `train` and `eval` would do with MODEL, and why the rest is left out. Nothing is changed."""
+    from fqrewrite.model.atomic import check_distinct, write_atomic
+    from fqrewrite.model.container import load
+    from fqrewrite.plan.serialise import plan_to_json
+    from fqrewrite.report.build import build_report
+    from fqrewrite.rewrite import plan_model, prepare_model
+
+    if output:
+        check_distinct([path for path in (model, given["config"]) if path], [output])
+    opened, config = load(model), read_config(given)
+    prepared = prepare_model(opened, config, strip_training=strip_training, thaw_constants=thaw)
+    made = plan_model(opened, config, prepared)
+    empty = made.is_empty and not allow_empty
+    if output and not empty:
+        write_atomic(output, plan_to_json(made))
+    report = build_report(
+        model_path=path_text(model),
+        model_kind=opened.source_kind,
+        plan=made,
+        mode=None,
+        rewritten=None,
+        output=None,
+    )
+    if as_json and not output:
+        say(plan_to_json(made))
+    # Every quantizer is what a plan is read for; in a comment on a pull request there may be no room for them.
+    _finish(report, made, empty, report_format, quiet=as_json, verbose=report_format != "md")
+
+
+def _finish(report: Report, plan: Plan, empty: bool, report_format: Format, quiet: bool, verbose: bool) -> None:
+    """Prints the report, and fails when nothing would be quantized."""
+    from fqrewrite.report.render import render
+
+    if not quiet:
+        say(render(report, report_format, color=is_terminal(), verbose=verbose))
+    if empty:
+        _refuse_empty(plan, report.input.path)
+
+
+def _refuse_empty(plan: Plan, where: str) -> NoReturn:
+    codes = Counter(entry.code for entry in plan.left_out if entry.kind == "layer")
+    listed = ", ".join(f"{code} {number}" for code, number in sorted(codes.items()))
+    what = "no layer would be quantized" + (
+        f"; left out: {listed}"
+        if listed
+        else ": the graph has no convolution, depthwise convolution or matmul with weights"
+    )
+    raise Refusal("nothing-quantized", what, where=where)

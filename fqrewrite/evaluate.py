@@ -1,0 +1,314 @@
+"""The eval graph: of a float model, or from the checkpoint of a training graph that fqrewrite made.
+
+The plan is the one that the training graph carries, or else the one that `train` would have made. It is applied to the
+inference form of the source graph (see `prepare`). With a checkpoint, the source's variables become constants first,
+and every range is a number when the quantizers are inserted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from fqrewrite.config.records import Config
+from fqrewrite.errors import ConfigError, Refusal, path_text
+from fqrewrite.ir.editor import EditLog, Editor
+from fqrewrite.ir.functions import drop_unused_functions
+from fqrewrite.ir.graph import Graph, Value
+from fqrewrite.match.conditionals import has_conditionals
+from fqrewrite.match.labels import before_labels
+from fqrewrite.match.reach import ancestors, with_initializers
+from fqrewrite.match.refusals import MARKER_NAME, backward_pass, refuse_rewritten
+from fqrewrite.model.container import Model
+from fqrewrite.model.stale import drop_stale
+from fqrewrite.plan.items import Changes, Note, Plan, QuantizerItem
+from fqrewrite.plan.outputs import named_outputs
+from fqrewrite.plan.ranges import Origin, RangeSources, range_values, range_variables, resolve_ranges
+from fqrewrite.plan.restrict import restrict
+from fqrewrite.prepare import PREPARATION, rebind, resolve_for_inference
+from fqrewrite.provenance import Provenance, find_provenance, mark, recover
+from fqrewrite.rewrite import Rewritten, describe_variables, drop_shapes, plan_model, prepare_model
+from fqrewrite.transform.apply import apply_plan
+from fqrewrite.transform.colocation import drop_stale_colocations
+from fqrewrite.transform.freeze import freeze, needed_variables
+from fqrewrite.transform.inference import NotConverted, to_inference
+from fqrewrite.transform.prune import prune
+
+if TYPE_CHECKING:
+    from fqrewrite.plan.constants import Array
+    from fqrewrite.restore import Restorer
+
+
+class Recovered(NamedTuple):
+    """What is known of a model before its eval graph is made.
+
+    Attributes:
+        plan: what is to be applied; its preparation has the bindings of this run.
+        scope: the name scope that a training graph was imported under; "" for none.
+        trained: whether the model was a training graph that fqrewrite made.
+    """
+
+    plan: Plan
+    scope: str
+    trained: bool
+
+
+class Evaluated(NamedTuple):
+    """An eval graph.
+
+    Attributes:
+        plan: what was applied: the plan, less what the outputs do not need.
+        rewritten: what was done; None when no layer would be quantized.
+        values: of all variables of the graph by name, when they stay variables and there is a checkpoint.
+    """
+
+    plan: Plan
+    rewritten: Rewritten | None
+    values: dict[str, Array]
+
+
+def recover_model(model: Model, config: Config, plan: Plan | None = None) -> Recovered:
+    """Finds the plan of a model, and turns a training graph back into the source graph that it was made from.
+
+    Args:
+        model: a rewritten training graph is replaced by its source.
+        config: of this run. With a training graph only its bindings, outputs and ranges count.
+        plan: a plan that was made before; None for the training graph's, or else for a new one.
+
+    Raises:
+        Refusal: `already-rewritten` for an eval graph, or one that tf.contrib.quantize made; `provenance-unreadable`,
+            `provenance-ambiguous`; and as `rewrite.prepare_model` and `rewrite.plan_model`.
+    """
+    where = path_text(model.path)
+    found = find_provenance(model.graph_def, where)
+    if found is not None:
+        provenance, scope = found
+        if provenance.mode == "eval":
+            raise Refusal("already-rewritten", "this is an eval graph that fqrewrite made", where=where)
+        if plan is not None:
+            what = "the model carries the plan that it was made with, and takes no other"
+            raise ConfigError("plan-conflict", what, where=where)
+        model.graph_def.CopyFrom(recover(model.graph_def, provenance, scope))
+        model.edited = True
+        return Recovered(rebind(provenance.plan, Graph(model.graph_def), config), scope, True)
+    if plan is None:
+        plan = _plan(model, config)
+    return Recovered(plan, "", False)
+
+
+def _plan(model: Model, config: Config) -> Plan:
+    """The plan that `train` would make; the model stays as it is."""
+    graph = Graph(model.graph_def)
+    refuse_rewritten(graph)
+    trains = bool(backward_pass(graph))
+    # Only what is prepared is edited, and a copy costs as much as reading the file.
+    subject = model.copy() if trains or has_conditionals(graph) or config.bindings else model
+    return plan_model(subject, config, prepare_model(subject, config, strip_training=trains))
+
+
+def evaluate_model(
+    model: Model,
+    found: Recovered,
+    config: Config,
+    sources: RangeSources,
+    restorer: Restorer | None,
+    *,
+    freezes: bool,
+    notes: Iterable[Note] = (),
+) -> Evaluated:
+    """Makes the eval graph of a model, in place.
+
+    Args:
+        model: the source; is edited.
+        found: what `recover_model` found out about it.
+        config: of this run.
+        sources: of ranges, but for the checkpoint's.
+        restorer: the checkpoint; None without one.
+        freezes: whether variables become constants. Without a checkpoint a graph with variables keeps them.
+        notes: on what was done before.
+
+    Raises:
+        Refusal: `training-graph-in-eval` for a batch norm that cannot be turned into inference; `range-unknown`.
+        InputError, GraphError, ConfigError: of the checkpoint, the ranges, the outputs.
+    """
+    return _Evaluation(model, found, config, sources, restorer, freezes, list(notes)).run()
+
+
+class _Evaluation:
+    def __init__(
+        self,
+        model: Model,
+        found: Recovered,
+        config: Config,
+        sources: RangeSources,
+        restorer: Restorer | None,
+        freezes: bool,
+        notes: list[Note],
+    ) -> None:
+        self.model = model
+        self.found = found
+        self.plan = found.plan
+        self.config = config
+        self.sources = sources
+        self.restorer = restorer
+        self.freezes = freezes
+        self.graph = Graph(model.graph_def)
+        self.editor = Editor(self.graph)
+        self.editor.begin(PREPARATION)
+        self.changes = Changes()
+        self.notes = notes
+        self.origins: dict[str, Origin] = {}
+        self.values: dict[str, Array] = {}
+
+    def run(self) -> Evaluated:
+        outputs, whole = self._to_inference()
+        self.plan = restrict(self.plan, self.graph)
+        self._find_values(outputs)
+        applied = apply_plan(self.plan, self.editor, "eval")
+        self.notes += describe_variables(self.model, applied.variables)
+        if applied.variables and not self.values:
+            count = sum(item.range.source == "ema" for item in self.plan.quantizers)
+            text = f"{count} activation ranges are variables; restore them from a checkpoint of the training graph"
+            self.notes.append(Note(code="range-not-trained", text=text))
+        if applied.log.inserted:
+            self.model.edited = True
+            self._change(output_shapes=drop_shapes(self.model))
+            mark(self.editor, Provenance(mode="eval", plan=self.plan, changes=self.changes))
+        if not whole:
+            self._clean(outputs, applied.log)
+        quantized = self._quantized_outputs()
+        rewritten = Rewritten(
+            applied=applied,
+            changes=self.changes,
+            notes=tuple(self.notes),
+            outputs=tuple(quantized.get(value, str(value)) for value in outputs),
+            origins=self.origins,
+        )
+        return Evaluated(self.plan, rewritten, self.values)
+
+    def _to_inference(self) -> tuple[tuple[Value, ...], bool]:
+        """Turns the graph into its inference form; returns the outputs, and whether nothing was in need of that.
+
+        An inference graph stays as it is, with all that is in it; of any other there stays what the outputs need.
+        """
+        graph, editor, preparation = self.graph, self.editor, self.plan.preparation
+        outputs = named_outputs(graph, self.config.outputs or self.plan.outputs)
+        conditionals = resolve_for_inference(editor, preparation, self.plan, outputs)
+        results = outputs if self.config.outputs else before_labels(graph, outputs)
+        if results != outputs:
+            text = f"{_names(outputs)} depends on labels; the eval graph gives {_names(results)}"
+            self.notes.append(Note(code="outputs-before-labels", text=text))
+        inference = to_inference(graph, editor, results)
+        trains = self.found.trained or bool(editor.originals) or results != outputs or bool(backward_pass(graph))
+        whole = not trains and self.restorer is None
+        if not whole:
+            needed = ancestors(value.node for value in results)
+            self._change(removed=prune(editor, needed if self._becomes_constant else with_initializers(needed)))
+        self._refuse_unconverted(inference.not_converted)
+        bound = {**preparation.bound, **{name: not value for name, value in preparation.phases.items()}}
+        self._change(
+            bound={name: value for name, value in bound.items() if conditionals or name in preparation.bound},
+            phases=tuple(preparation.phases),
+            conditionals=conditionals,
+            batch_norms=inference.batch_norms,
+            dropouts=inference.dropouts,
+        )
+        return results, whole
+
+    @property
+    def _becomes_constant(self) -> bool:
+        return self.freezes and self.restorer is not None
+
+    def _refuse_unconverted(self, entries: tuple[NotConverted, ...]) -> None:
+        if entries:
+            first = f"the first is {entries[0].name!r}: {entries[0].reason}"
+            what = f"{len(entries)} batch norms are in training mode and cannot be turned into inference; {first}"
+            raise Refusal("training-graph-in-eval", what, where=entries[0].name)
+
+    def _find_values(self, outputs: tuple[Value, ...]) -> None:
+        """Finds the values of variables and ranges, as far as the eval graph shall have them."""
+        variables = needed_variables(self.graph, outputs)
+        if self.restorer is None:
+            if self.freezes and not variables:
+                self._resolve_ranges(self.graph)
+            elif self.sources.file or self.config.ranges:
+                self._resolve_known_ranges()
+            return
+        values = self.restorer.read_all(variables)
+        self.sources = msgspec.structs.replace(
+            self.sources,
+            checkpoint=self.restorer.read_some(range_variables(self.plan)),
+            checkpoint_name=self.restorer.name,
+        )
+        if self.freezes:
+            frozen = freeze(self.graph, self.editor, values, outputs)
+            self._change(frozen=len(frozen.variables))
+            self._resolve_ranges(self.graph)
+            return
+        constants = Graph(_copy(self.model.graph_def))
+        freeze(constants, Editor(constants), values, [constants.value(str(value)) for value in outputs])
+        learned = self.plan
+        self._resolve_ranges(constants)
+        self.values = {**values, **range_values(learned, self.plan)}
+        self.plan = learned
+
+    def _resolve_ranges(self, constants: Graph) -> None:
+        resolved = resolve_ranges(self.plan, constants, self.sources)
+        self.plan, self.origins = resolved.plan, resolved.origins
+        self.notes += resolved.notes
+
+    def _resolve_known_ranges(self) -> None:
+        """Makes constants of the ranges that are given; the others stay variables."""
+        given = [item for item in self.plan.quantizers if self._is_given(item)]
+        resolved = resolve_ranges(msgspec.structs.replace(self.plan, quantizers=tuple(given)), self.graph, self.sources)
+        known = {item.id: item for item in resolved.plan.quantizers}
+        quantizers = tuple(known.get(item.id, item) for item in self.plan.quantizers)
+        self.plan, self.origins = msgspec.structs.replace(self.plan, quantizers=quantizers), resolved.origins
+        self.notes += resolved.notes
+
+    def _is_given(self, item: QuantizerItem) -> bool:
+        return item.tensor in self.sources.file or item.tensor in self.config.ranges
+
+    def _quantized_outputs(self) -> dict[Value, str]:
+        """The quantized form of each output whose quantizer stands behind the tensor of that name."""
+        graph = self.graph
+        found = {}
+        for item in self.plan.quantizers:
+            if item.role != "weights":
+                per_channel = item.scheme.granularity == "per_channel"
+                op = "FakeQuantWithMinMaxVarsPerChannel" if per_channel else "FakeQuantWithMinMaxVars"
+                found[graph.value(item.tensor)] = f"{item.scope}/{op}:0"
+        return found
+
+    def _clean(self, outputs: tuple[Value, ...], log: EditLog) -> None:
+        """Removes what nothing needs any more, and what says something about it."""
+        graph = Graph(self.model.graph_def)
+        quantized = self._quantized_outputs()
+        roots = {graph.value(quantized.get(value, str(value))).node for value in outputs}
+        roots |= {graph.node(value.node.name) for value in outputs}
+        if MARKER_NAME in graph:
+            roots.add(graph.node(MARKER_NAME))
+        editor, needed = Editor(graph), ancestors(roots)
+        if not self._becomes_constant:
+            needed = with_initializers(needed)
+        editor.remove([node for node in graph if node not in needed])
+        drop_stale_colocations(editor)
+        log.forget(lambda name: name not in graph)
+        drop_unused_functions(self.model.graph_def)
+        if self.model.kind == "meta_graph":
+            self._change(stale=drop_stale(self.model.message))
+
+    def _change(self, **changes: object) -> None:
+        self.changes = msgspec.structs.replace(self.changes, **changes)
+
+
+def _copy(graph_def: Any) -> Any:
+    copied = type(graph_def)()
+    copied.CopyFrom(graph_def)
+    return copied
+
+
+def _names(values: Iterable[Value]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,71 @@
+"""What a command is given to read: a graph file, or a checkpoint and the graph that it belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from fqrewrite.errors import ConfigError, InputError, path_text
+from fqrewrite.model.checkpoint import Checkpoint, find_checkpoint
+from fqrewrite.model.container import Model, load
+
+
+class Source(NamedTuple):
+    """An open model, and its checkpoint.
+
+    Attributes:
+        model: the graph.
+        checkpoint: None for a graph alone.
+        path: as it was given.
+    """
+
+    model: Model
+    checkpoint: Checkpoint | None
+    path: Path
+
+    @property
+    def files(self) -> list[Path]:
+        """What is read, and must not be written over."""
+        checkpoint = self.checkpoint.files if self.checkpoint else ()
+        return [self.model.path, *checkpoint]
+
+    @property
+    def kind(self) -> str:
+        """What the report calls it."""
+        return "checkpoint" if self.checkpoint else self.model.source_kind
+
+
+def open_checkpoint(path: Path) -> tuple[Checkpoint, Model | None]:
+    """Finds a checkpoint whose graph need not be known; it comes along if it lies beside it.
+
+    Raises:
+        InputError: `checkpoint-not-found`, and as `open_source`.
+    """
+    checkpoint = find_checkpoint(path)
+    if checkpoint is None:
+        raise InputError("checkpoint-not-found", "this is no checkpoint", where=path_text(path))
+    return checkpoint, load(checkpoint.meta) if checkpoint.meta else None
+
+
+def open_source(path: Path, graph_file: Path | None = None) -> Source:
+    """Opens a graph file or a checkpoint.
+
+    Args:
+        path: a graph file, or a checkpoint's prefix, directory or file.
+        graph_file: the graph of the checkpoint; None for the .meta file beside it.
+
+    Raises:
+        ConfigError: `checkpoint-without-graph`; `model-without-checkpoint` for a graph file of a graph file.
+        InputError: see `model.checkpoint.find_checkpoint` and `model.container.load`.
+    """
+    checkpoint = find_checkpoint(path)
+    if checkpoint is None:
+        if graph_file is not None:
+            what = "this is no checkpoint, and --model names the graph of a checkpoint"
+            raise ConfigError("model-without-checkpoint", what, where=path_text(path))
+        return Source(load(path), None, path)
+    graph = graph_file or checkpoint.meta
+    if graph is None:
+        what = "the checkpoint has no .meta file beside it, so its graph is not known"
+        raise ConfigError("checkpoint-without-graph", what, where=path_text(path))
+    return Source(load(graph), checkpoint, path)

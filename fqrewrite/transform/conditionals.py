@@ -1,0 +1,63 @@
+"""Binding placeholders, and turning conditionals whose predicate is then known into what they come to.
+
+A Switch becomes an Identity, which hands its tensor on to both sides; a Merge or Select becomes an Identity of the
+side that is chosen. What is on the other side is read by nobody any more, and is still there: a plan may name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fqrewrite.ir.editor import Editor
+from fqrewrite.ir.graph import Node, Value
+from fqrewrite.match.conditionals import MERGE, Resolution
+from fqrewrite.match.parameters import dtype_of
+from fqrewrite.match.predicates import Scalar
+from fqrewrite.proto.attrs import get_shape, tensor_attr, type_attr
+from fqrewrite.proto.dtypes import DT_INT32
+from fqrewrite.proto.tensors import filled_tensor
+from fqrewrite.transform import templates
+
+
+def bind(editor: Editor, values: Mapping[Node, Scalar | tuple[Scalar, ...]]) -> None:
+    """Turns placeholders into constants of their own name, shape and dtype; whoever feeds them can still do so.
+
+    Args:
+        editor: of the graph.
+        values: one value, which fills the shape, or all elements in a row.
+    """
+    for node, value in values.items():
+        elements = value if isinstance(value, tuple) else (value,)
+        shape = get_shape(node.proto, "shape")
+        if shape is None or min(shape, default=0) < 0:
+            shape = (len(elements),) if isinstance(value, tuple) else ()
+        number = dtype_of(node)
+        tensor = tensor_attr(filled_tensor(elements, number, shape))
+        editor.become(node, templates.template("Const", dtype=type_attr(number), value=tensor), ())
+
+
+def resolve(editor: Editor, known: Resolution, choices: Mapping[Node, Value]) -> None:
+    """Turns conditionals with known predicates into what they come to; those of Ifs are inlined before.
+
+    Args:
+        editor: of the graph.
+        known: its known predicates.
+        choices: what each Merge and Select hands on.
+    """
+    switches = frozenset(known.switches)
+    for node in known.switches:
+        taken = node.inputs[0]
+        editor.redirect(Value(node, 1).uses(), node.value())
+        if node.op == "RefSwitch":
+            editor.redirect(node.value().uses(), taken)  # an Assign takes the variable itself, and no Identity of it
+        _become_identity(editor, node, taken)
+    for node, choice in choices.items():
+        if node.op in MERGE and (uses := Value(node, 1).uses()):
+            index = templates.scalar(node.inputs.index(choice), DT_INT32)
+            editor.redirect(uses, editor.add(index, f"{node.name}/value_index").value())
+        # What came out of a Switch at port 1 comes out at port 0 now.
+        _become_identity(editor, node, choice.node.value() if choice.node in switches else choice)
+
+
+def _become_identity(editor: Editor, node: Node, value: Value) -> None:
+    editor.become(node, templates.template("Identity", T=type_attr(dtype_of(node))), (value,))

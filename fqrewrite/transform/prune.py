@@ -1,0 +1,64 @@
+"""Removing what the outputs do not need, and saying what kind of thing it was."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from fqrewrite.ir.editor import Editor
+from fqrewrite.ir.graph import Graph, Node
+from fqrewrite.match.labels import depends_on_labels
+from fqrewrite.match.refusals import backward_pass
+
+_KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (kind, re.compile(pattern))
+    for kind, pattern in (
+        ("optimizer", r"^(Resource)?(Sparse)?Apply"),
+        ("saver", r"^(SaveV2|Save|SaveSlices|RestoreV2|Restore|RestoreSlice|ShardedFilename|MergeV2Checkpoints)$"),
+        ("summary", r"Summary(V2)?$|^WriteSummary|SummaryWriter"),
+        ("input pipeline", r"Dataset|Iterator|Queue|Reader|^Parse(Single)?Example|^Decode|^(Uns|S)tage|^MatchingFiles"),
+        ("control flow", r"^(Ref)?(Switch|Merge|Enter|Exit|NextIteration)$|^LoopCond$|^(Stateless)?(If|While|Case)$"),
+        ("update", r"^(Resource)?(Assign|Scatter|CountUpTo)"),
+        ("variable", r"^(Variable(V2)?|VarHandleOp|VarIsInitializedOp|IsVariableInitialized|ReadVariableOp)$"),
+        ("assertion", r"^(Assert|Print(V2)?|CheckNumerics)$"),
+        ("random", r"^(Stateless)?(Random|TruncatedNormal|Multinomial)"),
+    )
+)
+
+
+def prune(editor: Editor, kept: set[Node]) -> dict[str, int]:
+    """Removes all nodes but these, which read and wait for nothing else.
+
+    Returns:
+        By kind, how many nodes went, most first: "gradient", "optimizer", "loss and metrics", "summary", "saver",
+        "input pipeline", "control flow", "update", "variable", "assertion", "random", "other".
+    """
+    graph = editor.graph
+    removed = [node for node in graph if node not in kept]
+    if not removed:
+        return {}
+    kinds = _kinds(graph, kept, removed)
+    editor.remove(removed)
+    return dict(sorted(Counter(kinds.values()).items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+def _kinds(graph: Graph, kept: set[Node], removed: list[Node]) -> dict[Node, str]:
+    backward = backward_pass(graph)
+    labelled = depends_on_labels(graph, kept)
+    kinds: dict[Node, str] = {}
+    for node in removed:
+        kind = next((kind for kind, pattern in _KINDS if pattern.search(node.op)), None)
+        if kind is None:
+            kind = "gradient" if node in backward else "loss and metrics" if node in labelled else "other"
+        kinds[node] = kind
+    _spread(removed, kinds)
+    return kinds
+
+
+def _spread(removed: list[Node], kinds: dict[Node, str]) -> None:
+    """Constants and other nodes without a kind of their own have that of what reads them, when it is only one."""
+    for node in reversed(removed):
+        if kinds[node] == "other":
+            of_readers = {kinds.get(consumer, "other") for consumer, _ in node.uses}
+            if len(of_readers) == 1:
+                (kinds[node],) = of_readers
