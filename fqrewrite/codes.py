@@ -32,12 +32,13 @@ class Code(msgspec.Struct, frozen=True):
 _ERRORS: dict[str, tuple[str, str]] = {
     "already-rewritten": (
         "The graph carries this tool's mark, or fake quantizers as tf.contrib.quantize inserts them.",
-        "Rewrite the float graph that it was made from.",
+        "Rewrite the float graph that it was made from; for a checkpoint of another tool's training graph, name the "
+        "float graph with --model.",
     ),
     "graph-has-gradients": (
         "The graph holds a backward pass or an optimizer. Quantizers inserted now would miss the gradients, which "
         "would be those of another function.",
-        "Export the graph before `minimize` or `gradients` is called, rewrite it, then add the optimizer.",
+        "Pass --strip-training, or export the graph before `minimize` or `gradients` is called.",
     ),
     "nothing-quantized": (
         "The rewrite would insert no quantizer at all.",
@@ -45,11 +46,10 @@ _ERRORS: dict[str, tuple[str, str]] = {
     ),
     "nothing-trainable": (
         "Every layer's weights are constants (a frozen graph), so a training graph would have nothing to train.",
-        "Rewrite the graph with its variables (.meta), or use `fqrewrite eval`, which takes frozen graphs.",
+        "Pass --thaw, which makes variables of them, or rewrite the graph with its variables (.meta).",
     ),
     "training-graph-in-eval": (
-        "The graph normalises with the statistics of the batch (batch norm in training mode), so an eval graph made "
-        "of it would not be an inference graph.",
+        "A batch norm in training mode, which the outputs need, has no moving averages that are known.",
         "Build the graph with is_training=False and rewrite that; its variables have the same names.",
     ),
     "scope-matches-nothing": ("No node is in the configured scope.", "Correct `scope`, or leave it out."),
@@ -183,6 +183,148 @@ _ERRORS: dict[str, tuple[str, str]] = {
     "item-realised-twice": ("A plan lists one item twice.", "Make the plan again."),
     "unknown-code": ("There is no such code.", "`fqrewrite explain` without a code lists them all."),
     "internal-error": ("fqrewrite met a case it does not know: a bug.", "Please report it with the input."),
+    "binding-not-found": (
+        "A value is set for what is no placeholder of the graph.",
+        "Correct the name: the message lists the placeholders.",
+    ),
+    "binding-value": (
+        "A value is set for a placeholder that takes another kind or number of values.",
+        "Correct the value.",
+    ),
+    "checkpoint-ambiguous": (
+        "The directory holds several checkpoints and no state file that names the latest.",
+        "Give the prefix of one.",
+    ),
+    "checkpoint-corrupt": (
+        "The index or the data of the checkpoint is damaged, cut off, or no checkpoint.",
+        "Copy or download it again.",
+    ),
+    "checkpoint-dtype-differs": (
+        "Values in the checkpoint have another dtype than the graph's variables.",
+        "Give the checkpoint of this model, or the model of this checkpoint with --model.",
+    ),
+    "checkpoint-dtype-unreadable": (
+        "A value in the checkpoint is a variant or a resource, not an array.",
+        "Leave that variable out of what the outputs need: it is no weight.",
+    ),
+    "checkpoint-index-missing": (
+        "There are `.data-*` files but no `.index` file.",
+        "Copy the `.index` file too.",
+    ),
+    "checkpoint-not-found": (
+        "There is no checkpoint here, or the state file names one that does not exist.",
+        "Copy its `.index`, `.meta` and `.data-*` files here, or give another prefix.",
+    ),
+    "checkpoint-shape-differs": (
+        "Values in the checkpoint have another shape than the graph's variables.",
+        "Give the checkpoint of this model, or the model of this checkpoint with --model.",
+    ),
+    "checkpoint-shard-missing": (
+        "A `.data-*` file of the checkpoint does not exist.",
+        "Copy the file that is named, too.",
+    ),
+    "checkpoint-state-malformed": (
+        "The file `checkpoint` in the directory is empty, or no state file.",
+        "Give the checkpoint's prefix instead of its directory.",
+    ),
+    "checkpoint-unreadable": (
+        "A file or directory of the checkpoint may not be read.",
+        "Correct its permissions.",
+    ),
+    "checkpoint-variables-missing": (
+        "Variables that the outputs need are not in the checkpoint.",
+        "Give the checkpoint of this model, or name its graph with --model.",
+    ),
+    "checkpoint-without-graph": (
+        "The checkpoint has no `.meta` file beside it, so its graph is not known.",
+        "Name the graph: --model GRAPH, the file that `fqrewrite train` wrote or the float model.",
+    ),
+    "function-malformed": (
+        "A function's signature, body and call contradict each other.",
+        "Export the graph again; the file is damaged.",
+    ),
+    "function-recursive": (
+        "A function calls itself without a condition, so it cannot be inlined.",
+        "Export the model without recursion.",
+    ),
+    "model-without-checkpoint": (
+        "--model names the graph of a checkpoint, and no checkpoint is given.",
+        "Give the checkpoint, or leave --model out.",
+    ),
+    "no-such-function": (
+        "A node calls a function that the graph's library does not have.",
+        "Export the whole graph with its library.",
+    ),
+    "no-variables-to-save": (
+        "A saver was asked for a graph without variables.",
+        "Write a frozen graph.",
+    ),
+    "nothing-to-thaw": (
+        "No constant of the graph is the weights or bias of a layer, or gamma or beta of a batch norm.",
+        "Leave out --thaw: the graph keeps its parameters as variables already, or has none.",
+    ),
+    "output-exists": (
+        "The output directory exists and holds other things than a SavedModel, or is a file.",
+        "Choose another path, or remove it.",
+    ),
+    "output-without-variables": (
+        "--no-freeze keeps variables, and a GraphDef has no file for their values.",
+        "Write a .meta file or a SavedModel directory, or freeze.",
+    ),
+    "plan-in-model": (
+        "The model carries the plan that it was made with, and the settings of this run differ from it.",
+        "Leave these settings out: the eval graph must match the training graph.",
+    ),
+    "provenance-ambiguous": (
+        "The graph holds several rewritten graphs, imported under different scopes.",
+        "Evaluate each by its own checkpoint and graph: --model GRAPH.",
+    ),
+    "provenance-missing": (
+        "The graph does not carry what `fqrewrite train` leaves in it.",
+        "Give the file that fqrewrite wrote, or a checkpoint of it whose .meta file was not pruned.",
+    ),
+    "provenance-unreadable": (
+        "What fqrewrite left in the graph is damaged, or of a version whose plans this one does not read.",
+        "Use the version of fqrewrite that made it, or rewrite the source again.",
+    ),
+    "range-invalid": (
+        "A range in a ranges file, in a checkpoint or of constant weights is not finite, has min > max, or is for "
+        "another number of channels.",
+        "Correct the entry, or evaluate with the settings that the model was trained with.",
+    ),
+    "range-unknown": (
+        "The range of a quantizer is in no source, or was never trained; its initial value is not used in its place.",
+        "Train (further) with the training graph, give --ranges FILE, or write it under `ranges:` in the config; "
+        "--no-freeze keeps ranges as variables.",
+    ),
+    "ranges-unreadable": (
+        "The ranges file cannot be read, is not JSON of that form, or is of another version.",
+        'Write {"version": 1, "ranges": {"relu1:0": [0.0, 6.0]}}.',
+    ),
+    "slice-malformed": (
+        "A saver in the graph names an impossible slice of a variable.",
+        "Export the graph again.",
+    ),
+    "tensorflow-missing": (
+        "Reading and writing checkpoints needs TensorFlow, which is not installed or does not load.",
+        "`pip install tensorflow`.",
+    ),
+    "unknown-output-argument": (
+        "A function names an output that the operation does not have, or the operation is not one of TensorFlow's.",
+        "Export the graph with functions inlined, or without the custom operation.",
+    ),
+    "variable-not-frozen": (
+        "A variable that the outputs need is written, or its handle goes to an operation that cannot take a constant.",
+        "Name other outputs, or write with --no-freeze.",
+    ),
+    "variable-value-mismatch": (
+        "A value has another dtype or shape than the variable that it is for.",
+        "Give the checkpoint of this model.",
+    ),
+    "variable-value-missing": (
+        "A variable that the outputs need has no value.",
+        "Give a checkpoint that holds it.",
+    ),
 }
 
 _LEFT_OUT: dict[str, tuple[str, str]] = {
@@ -211,9 +353,8 @@ _LEFT_OUT: dict[str, tuple[str, str]] = {
         "Use moving averages kept in variables.",
     ),
     "batch-norm-switched": (
-        "A conditional on an is_training or learning-phase placeholder chooses between two batch norms.",
-        "Build the graph with a Python bool for is_training (K.set_learning_phase for Keras), once for training and "
-        "once for eval.",
+        "A conditional that nothing decides beforehand chooses between two batch norms.",
+        "Bind what decides it: --set NAME=false (or the value that means inference).",
     ),
     "batch-norm-without-moving-average": (
         "A batch norm in training mode whose moving-average updates are missing, or are in a form not known, cannot be "
@@ -301,6 +442,30 @@ _NOTES: dict[str, tuple[str, str]] = {
     "variable-not-described": (
         "A variable of a GraphDef has no initializer or no read in the graph, so no collection can describe it.",
         "Write a MetaGraphDef from the program that made the graph, and rewrite that.",
+    ),
+    "not-thawed": (
+        "A constant that looks like a parameter stays a constant.",
+        "Nothing, if it is meant.",
+    ),
+    "outputs-before-labels": (
+        "The output depends on labels; the eval graph gives what the loss compares with them.",
+        "Nothing, or name other outputs: --outputs logits:0.",
+    ),
+    "predicate-unknown": (
+        "A boolean placeholder decides a conditional, and nothing says what it is in inference or training.",
+        "Bind it: --set NAME=false.",
+    ),
+    "random-in-inference": (
+        "The eval graph still computes with random numbers.",
+        "Nothing, if it is meant; else bind what switches them off, or name other outputs.",
+    ),
+    "range-unused": (
+        "A range is given for a tensor that no quantizer is on.",
+        "Compare the name with `fqrewrite plan`; nothing, if the file holds ranges of all tensors.",
+    ),
+    "range-widened": (
+        "An observed range did not hold zero, and was widened to it.",
+        "Nothing, if the tensor is never zero; else measure it again.",
     ),
 }
 

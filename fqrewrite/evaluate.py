@@ -19,6 +19,7 @@ from fqrewrite.ir.functions import drop_unused_functions
 from fqrewrite.ir.graph import Graph, Value
 from fqrewrite.match.conditionals import has_conditionals
 from fqrewrite.match.labels import before_labels
+from fqrewrite.match.phase import random_operations
 from fqrewrite.match.reach import ancestors, with_initializers
 from fqrewrite.match.refusals import MARKER_NAME, backward_pass, refuse_rewritten
 from fqrewrite.model.container import Model
@@ -39,6 +40,10 @@ from fqrewrite.transform.prune import prune
 if TYPE_CHECKING:
     from fqrewrite.plan.constants import Array
     from fqrewrite.restore import Restorer
+
+
+# Settings that an eval graph may have of its own.
+_OF_EACH_RUN = frozenset({"outputs", "ranges", "set"})
 
 
 class Recovered(NamedTuple):
@@ -90,12 +95,32 @@ def recover_model(model: Model, config: Config, plan: Plan | None = None) -> Rec
         if plan is not None:
             what = "the model carries the plan that it was made with, and takes no other"
             raise ConfigError("plan-conflict", what, where=where)
+        _refuse_other_settings(provenance.plan, config, where)
         model.graph_def.CopyFrom(recover(model.graph_def, provenance, scope))
         model.edited = True
         return Recovered(rebind(provenance.plan, Graph(model.graph_def), config), scope, True)
     if plan is None:
         plan = _plan(model, config)
     return Recovered(plan, "", False)
+
+
+def _refuse_other_settings(plan: Plan, config: Config, where: str) -> None:
+    """Refuses settings that the plan was made without: the eval graph would not match the training graph.
+
+    Raises:
+        ConfigError: `plan-in-model`.
+    """
+    now = msgspec.to_builtins(config)
+    for key, origin in sorted(config.origins.items()):
+        name = key.partition(".")[0]
+        said = origin != "default" and not origin.startswith("preset ")
+        if said and name not in _OF_EACH_RUN and _encoded(now.get(name)) != _encoded(plan.config.get(name)):
+            what = f"the model was trained with another value of {name!r} than {origin} gives"
+            raise ConfigError("plan-in-model", what, where=where)
+
+
+def _encoded(value: object) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
 
 
 def _plan(model: Model, config: Config) -> Plan:
@@ -207,6 +232,9 @@ class _Evaluation:
             needed = ancestors(value.node for value in results)
             self._change(removed=prune(editor, needed if self._becomes_constant else with_initializers(needed)))
         self._refuse_unconverted(inference.not_converted)
+        if not whole and (random := random_operations(graph)):
+            text = f"{len(random)} operations make random numbers, the first is {random[0].name} ({random[0].op})"
+            self.notes.append(Note(code="random-in-inference", text=text))
         bound = {**preparation.bound, **{name: not value for name, value in preparation.phases.items()}}
         self._change(
             bound={name: value for name, value in bound.items() if conditionals or name in preparation.bound},

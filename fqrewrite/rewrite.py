@@ -10,6 +10,7 @@ from fqrewrite.config.records import Config
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph, Node
+from fqrewrite.match.phase import open_predicates
 from fqrewrite.match.refusals import refuse_rewritten
 from fqrewrite.model.collections import LOSSES, UPDATE_OPS, Reconstruction, add_variables, node_list, variable_def
 from fqrewrite.model.container import Model, convert_to_meta_graph
@@ -109,6 +110,7 @@ def prepare_model(
     editor = Editor(graph)
     editor.begin(PREPARATION)
     resolved = resolve_for_planning(editor, preparation)
+    notes += [_unknown_predicate(node) for node in open_predicates(graph)]
     if editor.originals or changes != Changes():
         model.edited = True
         bound = {
@@ -198,6 +200,11 @@ def declared_outputs(model: Model) -> tuple[str, ...]:
     if not names:
         names = next(filter(None, (node_list(meta_graph, key) for key in _OUTPUT_COLLECTIONS)), [])
     return tuple(dict.fromkeys(names))
+
+
+def _unknown_predicate(node: Node) -> Note:
+    text = f"{node.name} decides a conditional, and is neither set nor a known switch between training and inference"
+    return Note(code="predicate-unknown", text=text)
 
 
 def _training_nodes(model: Model, graph: Graph) -> list[Node]:

@@ -31,7 +31,7 @@ import tensorflow as tf
 
 from fqrewrite.config.resolve import resolve
 from fqrewrite.model.container import load
-from fqrewrite.rewrite import plan_model, rewrite_model
+from fqrewrite.rewrite import plan_model, prepare_model, train_model
 
 tf1 = tf.compat.v1
 LEARNING_RATE = 1e-4
@@ -122,8 +122,9 @@ def rewritten(before: Path) -> Any:
     """The MetaGraphDef that fqrewrite makes of a float training graph."""
     config = before.parent / "config.yaml"
     model = load(before)
-    plan, graph = plan_model(model, resolve(config if config.exists() else None))
-    rewrite_model(model, plan, graph, "train", "meta_graph")
+    settings = resolve(config if config.exists() else None)
+    prepared = prepare_model(model, settings)
+    train_model(model, plan_model(model, settings, prepared), prepared, "meta_graph")
     return tf1.MetaGraphDef.FromString(model.message.SerializeToString())
 
 

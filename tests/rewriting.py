@@ -7,10 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from fqrewrite.config.records import Config
 from fqrewrite.config.resolve import resolve
-from fqrewrite.model.container import load, to_bytes
+from fqrewrite.evaluate import evaluate_model, recover_model
+from fqrewrite.model.container import Model, convert_to_meta_graph, load, to_bytes
 from fqrewrite.plan.items import Plan
-from fqrewrite.rewrite import as_meta_graph, plan_model, rewrite_model
+from fqrewrite.plan.ranges import RangeSources
+from fqrewrite.rewrite import plan_model, prepare_model, train_model
 
 
 class Rewrite(NamedTuple):
@@ -40,8 +43,19 @@ def rewrite(
         source.write_bytes(serialized)
         settings = Path(folder, "config.yaml")
         settings.write_text(json.dumps({"version": 1, **(config or {})}), encoding="utf-8")
-        model = load(source)
-        notes = as_meta_graph(model)
-        plan, graph = plan_model(model, resolve(settings))
-        rewrite_model(model, plan, graph, mode, "meta_graph", notes)
+        model, resolved = load(source), resolve(settings)
+        if mode == "eval":
+            return _evaluate(model, resolved)
+        prepared = prepare_model(model, resolved, as_meta_graph=True)
+        plan = plan_model(model, resolved, prepared)
+        train_model(model, plan, prepared, "meta_graph")
         return Rewrite(to_bytes(model, "meta_graph", False), plan)
+
+
+def _evaluate(model: Model, config: Config) -> Rewrite:
+    """The eval graph, its range variables kept."""
+    found = recover_model(model, config)
+    if model.kind == "graph_def":
+        convert_to_meta_graph(model)
+    evaluated = evaluate_model(model, found, config, RangeSources(config=config), None, freezes=False)
+    return Rewrite(to_bytes(model, "meta_graph", False), evaluated.plan)

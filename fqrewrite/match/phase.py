@@ -99,6 +99,13 @@ def _settled(node: Node, parameters: Parameters) -> bool:
     return parameters.is_parameter(node.value())
 
 
+def random_operations(graph: Graph) -> list[Node]:
+    """The operations that make random numbers for data, not for the initial value of a variable."""
+    parameters = Parameters()
+    ops = [op for op in graph.op_types() if _RANDOM.match(op)]
+    return [node for node in graph.by_op(*ops) if _varies(node, parameters)] if ops else []
+
+
 def _varies(node: Node, parameters: Parameters) -> bool:
     """Whether random numbers are used for data, not for the initial value of a variable."""
     seen, queue = {node}, [node]

@@ -60,7 +60,7 @@ AWAY = "difference = Sub(v/read, x)\namount = Mul(difference, rate)\n"
             + _subtract("AssignSubVariableOp").replace("(v, amount)", "(v, kept)"),
             False,
         ),
-    ],  # fmt: skip
+    ],
 )
 def test_known_forms(text: str, absolute: bool) -> None:
     update = find_moving_average(Graph(parse(text + RATE)).value("x"))

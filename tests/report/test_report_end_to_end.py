@@ -10,14 +10,15 @@ from google.protobuf import text_format
 
 from fqrewrite.config.records import Config, Rule, WeightOverrides
 from fqrewrite.config.selectors import Selector
-from fqrewrite.ir.graph import Graph
+from fqrewrite.evaluate import Recovered, evaluate_model
 from fqrewrite.model.container import Model, load
+from fqrewrite.plan.ranges import RangeSources
 from fqrewrite.plan.serialise import plan_from_json, plan_to_json
 from fqrewrite.proto import GraphDef
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
 from fqrewrite.report.render import render, to_json
-from fqrewrite.rewrite import plan_model, rewrite_model
+from fqrewrite.rewrite import plan_model, prepare_model, train_model
 
 FLOAT = 'attr { key: "T" value { type: DT_FLOAT } }'
 DTYPE = 'attr { key: "dtype" value { type: DT_FLOAT } }'
@@ -83,8 +84,14 @@ def path(tmp_path: Path) -> Path:
 
 def run(path: Path, mode: Literal["train", "eval"] | None) -> tuple[Report, Model]:
     model = load(path)
-    plan, graph = plan_model(model, CONFIG)
-    rewritten = None if mode is None else rewrite_model(model, plan, graph, mode, "graph_def")
+    prepared = prepare_model(model, CONFIG)
+    plan = plan_model(model, CONFIG, prepared)
+    rewritten = None
+    if mode == "train":
+        rewritten = train_model(model, plan, prepared, "graph_def")
+    elif mode == "eval":
+        sources = RangeSources(config=CONFIG)
+        rewritten = evaluate_model(model, Recovered(plan, "", False), CONFIG, sources, None, freezes=True).rewritten
     output = None if mode is None else "out.pb"
     report = build_report(
         model_path="model.pb", model_kind=model.kind, plan=plan, mode=mode, rewritten=rewritten, output=output
@@ -151,8 +158,9 @@ def test_the_same_run_gives_the_same_bytes(path: Path) -> None:
 
 def test_a_plan_that_was_kept_gives_the_same_report(path: Path) -> None:
     model = load(path)
-    kept = plan_from_json(plan_to_json(plan_model(model, CONFIG)[0]), "plan.json")
-    rewritten = rewrite_model(model, kept, Graph(model.graph_def), "train", "graph_def")
+    prepared = prepare_model(model, CONFIG)
+    kept = plan_from_json(plan_to_json(plan_model(model, CONFIG, prepared)), "plan.json")
+    rewritten = train_model(model, kept, prepared, "graph_def")
     report = build_report(
         model_path="model.pb",
         model_kind="graph_def",

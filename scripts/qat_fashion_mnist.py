@@ -1,0 +1,231 @@
+"""Quantization-aware training of the Fashion-MNIST example from files, from float checkpoint to integer model.
+
+    python scripts/qat_fashion_mnist.py [--quick] [--train-float] [--data DIR] [--work DIR] [--readme]
+
+For 8-bit and for 4-bit weights (activations 8 bits in both) it
+
+ 1. measures the ranges of activations on training images (`fqrewrite plan` names the tensors) and writes the
+    post-training-quantized graph of the float checkpoint: `fqrewrite eval MODEL --ranges`;
+ 2. makes a training graph and its first checkpoint: `fqrewrite train`, `fqrewrite warm-start`;
+ 3. fine-tunes that in a plain TensorFlow session and writes the eval graph of the last checkpoint: `fqrewrite eval`;
+ 4. converts both graphs to TFLite, checks that no tensor is float, and runs them on the test images.
+
+It prints the accuracies as a Markdown table. With --quick the shipped 256 images are training and test set alike,
+which shows that everything runs and nothing about accuracy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+# oneDNN's rewrites change numbers and can crash TF 2.21's CPU build; both must be set before the import.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import fashion_mnist
+import numpy as np
+import tensorflow as tf
+from convert_tflite import ZERO
+from numpy.typing import NDArray
+
+tf1 = tf.compat.v1
+
+SCRIPTS = Path(__file__).resolve().parent
+ROOT = SCRIPTS.parent
+EXAMPLE = ROOT / "examples" / "fashion_mnist"
+README = ROOT / "README.md"
+LEARNING_RATE = 1e-3
+CALIBRATION_IMAGES = 2_000
+CHUNK = 1_000
+
+Images: TypeAlias = NDArray[np.uint8]
+Labels: TypeAlias = NDArray[np.int64]
+
+
+class Data(NamedTuple):
+    """Images uint8[N, 28, 28] and labels int64[N] of both splits."""
+
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
+
+
+class Scheme(NamedTuple):
+    """How tensors are quantized, and the integers of the TFLite model that can hold them."""
+
+    name: str
+    title: str
+    config: str
+    integers: str
+
+
+SCHEMES = (
+    Scheme("8-8", "8 bits, asymmetric", "version: 1\n", "uint8"),
+    Scheme("4-8", "4 bits, symmetric", "version: 1\nweights: {bits: 4, symmetric: true}\n", "int8"),
+)
+
+
+class Accuracies(NamedTuple):
+    """Percent of test images classified rightly, by one quantized model in both of its forms."""
+
+    fake_quant: float
+    integer: float
+
+
+class StepFailed(Exception):
+    """A child process ended badly; the message is what it wrote to standard error."""
+
+
+def run(*command: str | Path) -> None:
+    """Runs a Python program in a child process, as the converter may crash and fqrewrite is a command line tool.
+
+    Raises:
+        StepFailed: its exit status is not 0.
+    """
+    words = [sys.executable, *map(str, command)]
+    search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": search}, check=False)
+    if done.returncode:
+        raise StepFailed(f"{' '.join(words)}\nended with status {done.returncode}:\n{done.stderr[-4000:]}")
+
+
+def fqrewrite(*arguments: str | Path) -> None:
+    """As `run`, of `fqrewrite ARGUMENTS`."""
+    print("$ fqrewrite", *arguments, flush=True)
+    run("-m", "fqrewrite", *arguments, "--quiet")
+
+
+def calibrate(graph: Path, checkpoint: Path, plan: Path, images: Images, ranges: Path) -> None:
+    """Writes the smallest and largest value of every activation that a plan quantizes, over the images.
+
+    Args:
+        graph: the float inference MetaGraphDef; its tensors have the names that the plan has.
+        ranges: the ranges file to write.
+    """
+    quantizers = json.loads(plan.read_bytes())["quantizers"]
+    tensors = sorted({item["tensor"] for item in quantizers if item["role"] != "weights"})
+    low, high = np.full(len(tensors), np.inf), np.full(len(tensors), -np.inf)
+    with tf.Graph().as_default(), session() as running:
+        tf1.train.import_meta_graph(str(graph)).restore(running, str(checkpoint))
+        for rows in chunks(len(images)):
+            values = running.run(tensors, {"images:0": fashion_mnist.to_input(images[rows])})
+            low = np.minimum(low, [value.min() for value in values])
+            high = np.maximum(high, [value.max() for value in values])
+    found = {tensor: [float(low[i]), float(high[i])] for i, tensor in enumerate(tensors)}
+    content = {"version": 1, "samples": len(images), "ranges": found}
+    ranges.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def fine_tune(graph: Path, start: Path, data: Data, checkpoint: Path, *, epochs: int, batch: int, seed: int) -> str:
+    """Trains the graph that `fqrewrite train` wrote, with Adam, the rate falling to 0 on half a cosine.
+
+    Nothing in here knows of quantization: the graph is a MetaGraphDef of stock operations.
+
+    Returns:
+        The path of the checkpoint, with its meta graph beside it.
+    """
+    shuffle = np.random.default_rng(seed)
+    per_epoch = len(data.train_images) // batch
+    with tf.Graph().as_default() as built:
+        tf1.set_random_seed(seed)
+        tf1.train.import_meta_graph(str(graph))
+        # Before the optimizer adds its slots to the same collection.
+        model_variables = tf1.global_variables()
+        loss = built.get_tensor_by_name("loss:0")
+        rate = tf1.placeholder(tf.float32, [], name="learning_rate")
+        with tf.control_dependencies(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)):
+            step = tf1.train.AdamOptimizer(rate).minimize(loss)
+        saver = tf1.train.Saver()
+        with session() as running:
+            running.run(tf1.global_variables_initializer())
+            tf1.train.Saver(model_variables).restore(running, str(start))
+            for epoch in range(epochs):
+                begin, total = time.perf_counter(), 0.0
+                order = shuffle.permutation(len(data.train_images))[: per_epoch * batch]
+                for index, rows in enumerate(order.reshape(per_epoch, batch)):
+                    done = (epoch * per_epoch + index) / (epochs * per_epoch)
+                    feed = {
+                        "images:0": fashion_mnist.to_input(data.train_images[rows]),
+                        "labels:0": data.train_labels[rows],
+                        rate: LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * done)),
+                    }
+                    total += running.run([step, loss], feed)[1]
+                seconds = time.perf_counter() - begin
+                print(f"  epoch {epoch + 1}/{epochs}: loss {total / per_epoch:.4f}, {seconds:.0f} s", flush=True)
+            saved: str = saver.save(running, str(checkpoint), global_step=epochs * per_epoch, write_state=False)
+            return saved
+
+
+def float_accuracy(graph: Path, checkpoint: Path, images: Images, labels: Labels) -> float:
+    """Of an inference MetaGraphDef with the variables of a checkpoint, in percent."""
+    with tf.Graph().as_default(), session() as running:
+        tf1.train.import_meta_graph(str(graph)).restore(running, str(checkpoint))
+        return session_accuracy(running, "logits/BiasAdd:0", images, labels)
+
+
+def quantized_accuracies(graph: Path, scheme: Scheme, images: Images, labels: Labels) -> Accuracies:
+    """Of a frozen graph that `fqrewrite eval` wrote: run in a session, and converted and run in integers."""
+    (output,) = json.loads(Path(f"{graph}.report.json").read_bytes())["outputs"]
+    with tf.Graph().as_default(), session() as running:
+        tf1.import_graph_def(tf1.GraphDef.FromString(graph.read_bytes()), name="")
+        fake_quant = session_accuracy(running, output, images, labels)
+    tflite = graph.with_suffix(".tflite")
+    words = ("--input", "images", "--output", output, "--integers", scheme.integers)
+    run(SCRIPTS / "convert_tflite.py", graph, tflite, *words)
+    return Accuracies(fake_quant, integer_accuracy(tflite, scheme, images, labels))
+
+
+def session_accuracy(running: Any, logits: str, images: Images, labels: Labels) -> float:
+    """Of a tensor float32[N, 10] of the session's graph, in percent."""
+    right = 0
+    for rows in chunks(len(images)):
+        values = running.run(logits, {"images:0": fashion_mnist.to_input(images[rows])})
+        right += int((values.argmax(axis=1) == labels[rows]).sum())
+    return 100 * right / len(images)
+
+
+def integer_accuracy(tflite: Path, scheme: Scheme, images: Images, labels: Labels) -> float:
+    """Of a TFLite model with integers going in and coming out, in percent.
+
+    Raises:
+        StepFailed: a tensor of the model is neither the scheme's integer type, int4 nor (biases, shapes) int32.
+    """
+    interpreter = tf.lite.Interpreter(str(tflite), num_threads=2)
+    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    interpreter.resize_tensor_input(source, [min(CHUNK, len(images)), 28, 28, 1])
+    interpreter.allocate_tensors()
+    types = {np.dtype(tensor["dtype"]).name for tensor in interpreter.get_tensor_details()}
+    if not types <= {scheme.integers, "int4", "int32"}:
+        raise StepFailed(f"{tflite}: not an integer model, it has tensors of {', '.join(sorted(types))}")
+    right = 0
+    for rows in chunks(len(images)):
+        pixels = images[rows, :, :, np.newaxis].astype(np.int16) + ZERO[scheme.integers]
+        interpreter.set_tensor(source, pixels.astype(scheme.integers))
+        interpreter.invoke()
+        right += int((interpreter.get_tensor(target).argmax(axis=1) == labels[rows]).sum())
+    return 100 * right / len(images)
+
+
+def chunks(count: int) -> Iterator[slice]:
+    """Slices that cover `count` rows, CHUNK in each; the interpreter's input has one size, so it must divide."""
+    size = min(CHUNK, count)
+    return (slice(start, start + size) for start in range(0, count - size + 1, size))
+
+
+def session() -> Any:
+    return tf1.Session(config=tf1.ConfigProto(intra_op_parallelism_threads=2, inter_op_parallelism_threads=1))
+
+
+def main() -> int:
+    pass
