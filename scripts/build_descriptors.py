@@ -1,5 +1,8 @@
 """Writes fqrewrite/proto/descriptors.binpb from the installed TensorFlow's own descriptors.
 
+The file is a FileDescriptorSet: tensorflow/core/protobuf/saved_model.proto, the messages in collections of a
+MetaGraphDef (control-flow contexts, queue runners), and all that these import, dependencies first. It is what lets
+fqrewrite read and write TensorFlow's messages without importing TensorFlow.
 
     python scripts/build_descriptors.py            write the file
     python scripts/build_descriptors.py --check    exit status 1 if the file is not what would be written

@@ -19,12 +19,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -44,7 +44,10 @@ SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
 EXAMPLE = ROOT / "examples" / "fashion_mnist"
 README = ROOT / "README.md"
+BATCH = 128
 LEARNING_RATE = 1e-3
+# 256 images: 40 steps.
+QUICK = {"epochs": 10, "batch": 64}
 CALIBRATION_IMAGES = 2_000
 CHUNK = 1_000
 
@@ -83,27 +86,40 @@ class Accuracies(NamedTuple):
     integer: float
 
 
+class Result(NamedTuple):
+    """What post-training quantization and quantization-aware training make of one float model."""
+
+    scheme: Scheme
+    ptq: Accuracies
+    qat: Accuracies
+
+
 class StepFailed(Exception):
     """A child process ended badly; the message is what it wrote to standard error."""
 
 
-def run(*command: str | Path) -> None:
-    """Runs a Python program in a child process, as the converter may crash and fqrewrite is a command line tool.
+def run(*command: str | Path, folder: Path) -> None:
+    """Runs a Python program in a child process: fqrewrite as its users do, the converter because it may crash.
+
+    Args:
+        command: what follows `python`.
+        folder: the working directory.
 
     Raises:
         StepFailed: its exit status is not 0.
     """
     words = [sys.executable, *map(str, command)]
     search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": search}, check=False)
+    environment = {**os.environ, "PYTHONPATH": search}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StepFailed(f"{' '.join(words)}\nended with status {done.returncode}:\n{done.stderr[-4000:]}")
 
 
-def fqrewrite(*arguments: str | Path) -> None:
-    """As `run`, of `fqrewrite ARGUMENTS`."""
-    print("$ fqrewrite", *arguments, flush=True)
-    run("-m", "fqrewrite", *arguments, "--quiet")
+def fqrewrite(*arguments: str | Path, folder: Path) -> None:
+    """Prints and runs `fqrewrite ARGUMENTS`, as `run`."""
+    print("  $ fqrewrite", *arguments, flush=True)
+    run("-m", "fqrewrite", *arguments, folder=folder)
 
 
 def calibrate(graph: Path, checkpoint: Path, plan: Path, images: Images, ranges: Path) -> None:
@@ -167,6 +183,13 @@ def fine_tune(graph: Path, start: Path, data: Data, checkpoint: Path, *, epochs:
             return saved
 
 
+def train_float(folder: Path, options: argparse.Namespace) -> None:
+    """Trains the float model as the shipped one was."""
+    print("$ train_fashion_mnist.py --out", folder, flush=True)
+    words = ("--data", options.data.resolve(), "--out", folder, "--seed", str(options.seed))
+    run(SCRIPTS / "train_fashion_mnist.py", *words, folder=ROOT)
+
+
 def float_accuracy(graph: Path, checkpoint: Path, images: Images, labels: Labels) -> float:
     """Of an inference MetaGraphDef with the variables of a checkpoint, in percent."""
     with tf.Graph().as_default(), session() as running:
@@ -182,7 +205,7 @@ def quantized_accuracies(graph: Path, scheme: Scheme, images: Images, labels: La
         fake_quant = session_accuracy(running, output, images, labels)
     tflite = graph.with_suffix(".tflite")
     words = ("--input", "images", "--output", output, "--integers", scheme.integers)
-    run(SCRIPTS / "convert_tflite.py", graph, tflite, *words)
+    run(SCRIPTS / "convert_tflite.py", graph, tflite, *words, folder=graph.parent)
     return Accuracies(fake_quant, integer_accuracy(tflite, scheme, images, labels))
 
 
@@ -227,5 +250,103 @@ def session() -> Any:
     return tf1.Session(config=tf1.ConfigProto(intra_op_parallelism_threads=2, inter_op_parallelism_threads=1))
 
 
+def evaluate_scheme(scheme: Scheme, model: Path, folder: Path, data: Data, **options: int) -> Result:
+    """All steps from the float checkpoint `model`, with `model.meta` and `model_eval.meta` beside it.
+
+    Args:
+        folder: where all files are written, by the names that the commands printed show.
+        options: of `fine_tune`.
+    """
+    print(f"\n{scheme.title} weights, 8 bits activations", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(scheme.config, encoding="utf-8")
+    execute = partial(fqrewrite, folder=folder)
+    training, inference = model.with_name("model.meta"), model.with_name("model_eval.meta")
+    execute("plan", inference, "-c", "config.yaml", "-o", "plan.json")
+    calibration = data.train_images[:CALIBRATION_IMAGES]
+    calibrate(inference, model, folder / "plan.json", calibration, folder / "ranges.json")
+    execute("eval", model, "--model", inference, "--plan", "plan.json", "--ranges", "ranges.json", "-o", "ptq.pb")
+
+    execute("train", training, "-c", "config.yaml", "-o", "train.meta")
+    execute("warm-start", model, "train.meta", "--ranges", "ranges.json", "-o", "start")
+    checkpoint = fine_tune(folder / "train.meta", folder / "start", data, folder / "ckpt", **options)
+    execute("eval", Path(checkpoint).name, "-o", "qat.pb")
+
+    test = data.test_images, data.test_labels
+    ptq, qat = (quantized_accuracies(folder / name, scheme, *test) for name in ("ptq.pb", "qat.pb"))
+    return Result(scheme, ptq, qat)
+
+
+def table(float_percent: float, results: list[Result]) -> str:
+    """The figures as a Markdown table, with a sentence on each scheme's share of the loss that QAT wins back."""
+    lines = [
+        "| weights | integers | float | post-training, fake quant | post-training, TFLite | QAT, fake quant | QAT, TFLite |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for scheme, ptq, qat in results:
+        figures = " | ".join(f"{value:.2f}" for value in (float_percent, *ptq, *qat))
+        lines.append(f"| {scheme.title} | {scheme.integers} | {figures} |")
+    return "\n".join(lines)
+
+
+def load(options: argparse.Namespace) -> Data:
+    """The data set, or with --quick the shipped sample twice."""
+    if options.quick:
+        with np.load(EXAMPLE / "sample.npz") as sample:
+            return Data(*(sample["images"], sample["labels"]) * 2)
+    return Data(*fashion_mnist.load("train", options.data), *fashion_mnist.load("test", options.data))
+
+
+def write_readme(figures: str) -> None:
+    """Puts the table into README.md, between its marks."""
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split("<!-- begin qat -->\n")
+    after = rest[rest.index("<!-- end qat -->") :]
+    README.write_text(f"{before}<!-- begin qat -->\n{figures}\n{after}", encoding="utf-8")
+
+
 def main() -> int:
-    pass
+    parser = argparse.ArgumentParser(
+        description="Quantization-aware training of the Fashion-MNIST example, from float checkpoint to integer model.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, default=fashion_mnist.DEBIAN_FOLDER, help="the idx files")
+    parser.add_argument("--work", type=Path, help="folder to keep all files in; without it they are removed")
+    parser.add_argument("--train-float", action="store_true", help="train the float model anew, not the shipped one")
+    parser.add_argument("--epochs", type=int, default=2, help="of fine-tuning")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="train and test on the 256 shipped images: a smoke test")
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    options = parser.parse_args()
+    if options.quick and (options.train_float or options.readme):
+        parser.error("--quick shows nothing about accuracy: it goes with neither --train-float nor --readme")
+    tf1.logging.set_verbosity(tf1.logging.ERROR)
+    tf1.disable_eager_execution()
+    start = time.perf_counter()
+    try:
+        data = load(options)
+        with tempfile.TemporaryDirectory() as temporary:
+            work = (options.work or Path(temporary)).resolve()
+            model = EXAMPLE / "model"
+            if options.train_float:
+                model = work / "float" / "model"
+                train_float(model.parent, options)
+            float_percent = float_accuracy(
+                model.with_name("model_eval.meta"), model, data.test_images, data.test_labels
+            )
+            training = {"epochs": options.epochs, "batch": BATCH, "seed": options.seed}
+            if options.quick:
+                training |= QUICK
+            results = [evaluate_scheme(scheme, model, work / scheme.name, data, **training) for scheme in SCHEMES]
+    except (fashion_mnist.DataError, StepFailed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    figures = table(float_percent, results)
+    print(f"\naccuracy in percent on {len(data.test_images):,} images, {time.perf_counter() - start:.0f} s\n\n{figures}")
+    if options.readme:
+        write_readme(figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

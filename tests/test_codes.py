@@ -15,7 +15,7 @@ def _texts() -> dict[str, str]:
     return {
         str(path.relative_to(SOURCE)): path.read_text(encoding="utf-8")
         for path in SOURCE.rglob("*.py")
-        if path.name != "codes.py"
+        if path.parent.name != "codes"
     }
 
 

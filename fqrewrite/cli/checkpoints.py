@@ -20,8 +20,8 @@ from fqrewrite.errors import path_text
 def warm_start(float_checkpoint: Path, train_graph: Path, output: Path, ranges: Path | None, quiet: bool) -> None:
     """Write a checkpoint of TRAIN_GRAPH with the weights of the float model's FLOAT_CHECKPOINT.
 
-    It restores into the graph that `fqrewrite train` wrote: weights of the float model, ranges of weights from the weights
-    themselves, ranges of activations from --ranges or as they start, step counters at 0.
+    It restores into the graph that `fqrewrite train` wrote: weights of the float model, ranges of weights from the
+    weights themselves, ranges of activations from --ranges or as they start, step counters at 0.
     """
     from fqrewrite.model.atomic import check_distinct, write_all
     from fqrewrite.model.checkpoint_write import checkpoint_files

@@ -15,6 +15,7 @@ from fqrewrite.config.records import BUILT_IN_PRESET, ActivationOverrides, Confi
 from fqrewrite.config.schema import ConfigFile, MatchBy, RuleEntry
 from fqrewrite.config.selectors import Selector
 from fqrewrite.config.source import KeyPath, dotted_key, read_source
+from fqrewrite.errors import path_text
 
 Values: TypeAlias = "dict[tuple[str, ...], object]"
 
@@ -97,9 +98,12 @@ def resolve(
 
 
 def _read(path: Path, *, name: str | None = None) -> _Layer:
-    """A config file as a layer; `name` stands for the file's own in origins."""
+    """A config file as a layer; `name` stands for the file's own in origins.
+
+    Origins go into the rewritten graph, and must not depend on the folder that the file is in.
+    """
     source = read_source(path)
-    return _Layer(check(source.data, source.where), lambda key: f"{name or source.name}:{source.line(key)}")
+    return _Layer(check(source.data, source.where), lambda key: f"{name or path_text(path.name)}:{source.line(key)}")
 
 
 def _flags(given: dict[KeyPath, tuple[str, object]]) -> _Layer:

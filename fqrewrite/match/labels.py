@@ -60,9 +60,7 @@ def depends_on_labels(graph: Graph, model: Collection[Node]) -> set[Node]:
 
 def _labels(graph: Graph, model: Collection[Node]) -> list[Value]:
     return [
-        value
-        for value in _inputs(graph)
-        if not any(node.op in _LAYERS and node in model for node in readers([value]))
+        value for value in _inputs(graph) if not any(node.op in _LAYERS and node in model for node in readers([value]))
     ]
 
 

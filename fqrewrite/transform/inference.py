@@ -7,7 +7,7 @@ for an update of a variable any more. What only training needs is left where it 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -62,7 +62,8 @@ def to_inference(graph: Graph, editor: Editor, outputs: Sequence[Value] = ()) ->
     """
     parameters = Parameters()
     training = [norm for norm in find_batch_norms(graph, parameters) if norm.training]
-    cut_updates(graph, editor)
+    # What only groups updates or initializers, and is no part of the outputs, stays.
+    cut_updates(editor, ancestors(output.node for output in outputs) if outputs else set(graph))
     needed = ancestors(output.node for output in outputs) if outputs else set(graph)
     norms = [norm for norm in training if norm.node in needed]
     conditional = inside_control_flow(graph, topological_order(graph)) if norms else set[Node]()
@@ -85,10 +86,11 @@ def to_inference(graph: Graph, editor: Editor, outputs: Sequence[Value] = ()) ->
     )
 
 
-def cut_updates(graph: Graph, editor: Editor) -> None:
-    """Drops every control edge that only makes a node wait for updates of variables."""
+def cut_updates(editor: Editor, nodes: Collection[Node]) -> None:
+    """Drops every control edge that only makes one of these nodes wait for updates of variables."""
     known: dict[Node, bool] = {}
-    edges = [(node, control) for node in graph for control in node.controls if _only_updates(control, known)]
+    ordered = (node for node in editor.graph if node in nodes)
+    edges = [(node, control) for node in ordered for control in node.controls if _only_updates(control, known)]
     for node, control in edges:
         editor.drop_control(node, control)
 

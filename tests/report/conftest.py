@@ -10,7 +10,7 @@ import pytest
 from fqrewrite.config.records import Config
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import EditLog, ItemEdits
-from fqrewrite.plan.items import FoldItem, LeftOut, Note, Plan, QuantizerItem, RangeSpec, Scheme
+from fqrewrite.plan.items import Changes, FoldItem, LeftOut, Note, Plan, QuantizerItem, RangeSpec, Scheme
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
 from fqrewrite.rewrite import Rewritten
@@ -166,7 +166,13 @@ def rewritten_of(log: EditLog) -> Rewritten:
     variables = tuple(
         BlockVariable(name, f"{name}/Assign", "zero", f"{name}/read", False) for name in [*names, *AVERAGES]
     )
-    return Rewritten(Applied(log, variables), (Note(code="saver-dropped", text="the saver was left out"),))
+    return Rewritten(
+        applied=Applied(log, variables),
+        changes=Changes(),
+        notes=(Note(code="saver-dropped", text="the saver was left out"),),
+        outputs=PLAN.outputs,
+        origins={"quantize:fc/weights_quant": "config"},
+    )
 
 
 def report_of(plan: Plan, rewritten: Rewritten | None) -> Report:

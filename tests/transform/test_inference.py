@@ -283,6 +283,6 @@ def test_averages_are_read_without_waiting() -> None:
 )
 def test_only_updates_are_no_longer_waited_for(text: str, kept: list[str]) -> None:
     graph = Graph(parse_text(VARIABLES + text))
-    cut_updates(graph, Editor(graph))
+    cut_updates(Editor(graph), set(graph))
     assert [control.name for control in graph.node("y").controls] == kept
     assert not any(control.op == "AssignSub" for node in graph for control in node.controls)
