@@ -24,9 +24,9 @@ from fqrewrite.match.reach import ancestors, with_initializers
 from fqrewrite.match.refusals import MARKER_NAME, backward_pass, refuse_rewritten
 from fqrewrite.model.container import Model
 from fqrewrite.model.stale import drop_stale
-from fqrewrite.plan.items import Changes, Note, Plan, QuantizerItem
+from fqrewrite.plan.items import Changes, Note, Plan, QuantizerItem, fake_quant_op
 from fqrewrite.plan.outputs import named_outputs
-from fqrewrite.plan.ranges import Origin, RangeSources, range_values, range_variables, resolve_ranges
+from fqrewrite.plan.ranges import Origin, RangeSources, range_values, range_variables, resolve_ranges, why_untrained
 from fqrewrite.plan.restrict import restrict
 from fqrewrite.prepare import PREPARATION, rebind, resolve_for_inference
 from fqrewrite.provenance import Provenance, find_provenance, mark, recover
@@ -202,6 +202,7 @@ class _Evaluation:
             self._change(output_shapes=drop_shapes(self.model))
             mark(self.editor, Provenance(mode="eval", plan=self.plan, changes=self.changes))
         if not whole:
+            self.model.edited = True
             self._clean(outputs, applied.log)
         quantized = self._quantized_outputs()
         rewritten = Rewritten(
@@ -252,7 +253,7 @@ class _Evaluation:
     def _refuse_unconverted(self, entries: tuple[NotConverted, ...]) -> None:
         if entries:
             first = f"the first is {entries[0].name!r}: {entries[0].reason}"
-            what = f"{len(entries)} batch norms are in training mode and cannot be turned into inference; {first}"
+            what = f"{len(entries)} of the batch norms cannot be turned from training mode into inference; {first}"
             raise Refusal("training-graph-in-eval", what, where=entries[0].name)
 
     def _find_values(self, outputs: tuple[Value, ...]) -> None:
@@ -270,6 +271,7 @@ class _Evaluation:
             checkpoint=self.restorer.read_some(range_variables(self.plan)),
             checkpoint_name=self.restorer.name,
         )
+        self._leave_unseen_outputs(outputs)
         if self.freezes:
             frozen = freeze(self.graph, self.editor, values, outputs)
             self._change(frozen=len(frozen.variables))
@@ -281,6 +283,21 @@ class _Evaluation:
         self._resolve_ranges(constants)
         self.values = {**values, **range_values(learned, self.plan)}
         self.plan = learned
+
+    def _leave_unseen_outputs(self, outputs: tuple[Value, ...]) -> None:
+        """Leaves an output float, as it was trained, where training has never run the quantizer behind it."""
+        ends = {str(value) for value in outputs if not value.uses()}
+        checkpoint = self.sources.checkpoint
+        unseen = {
+            item.id: item.tensor
+            for item in self.plan.quantizers
+            if item.tensor in ends and not self._is_given(item) and why_untrained(item, checkpoint) is not None
+        }
+        kept = tuple(item for item in self.plan.quantizers if item.id not in unseen)
+        self.plan = msgspec.structs.replace(self.plan, quantizers=kept)
+        for tensor in unseen.values():
+            text = f"{tensor}: the training never ran the quantizer behind the output, which stays float"
+            self.notes.append(Note(code="output-not-trained", text=text))
 
     def _resolve_ranges(self, constants: Graph) -> None:
         resolved = resolve_ranges(self.plan, constants, self.sources)
@@ -305,9 +322,7 @@ class _Evaluation:
         found = {}
         for item in self.plan.quantizers:
             if item.role != "weights":
-                per_channel = item.scheme.granularity == "per_channel"
-                op = "FakeQuantWithMinMaxVarsPerChannel" if per_channel else "FakeQuantWithMinMaxVars"
-                found[graph.value(item.tensor)] = f"{item.scope}/{op}:0"
+                found[graph.value(item.tensor)] = f"{item.scope}/{fake_quant_op(item.scheme)}:0"
         return found
 
     def _clean(self, outputs: tuple[Value, ...], log: EditLog) -> None:

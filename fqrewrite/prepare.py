@@ -92,26 +92,29 @@ def strip(editor: Editor, outputs: Iterable[Value], also: Iterable[Node]) -> dic
     return prune(editor, with_initializers(ancestors(roots)))
 
 
-def resolve_for_planning(editor: Editor, preparation: Preparation) -> int:
+def resolve_for_planning(editor: Editor, preparation: Preparation, outputs: Iterable[str]) -> int:
     """Brings a graph into the form that is planned on; returns the number of conditionals that were resolved.
 
-    The sides of conditionals that are not taken are removed.
+    The sides of conditionals that are not taken are removed, and so are their own nodes, but for outputs and what
+    something waits for.
     """
     if not preparation.bound and not preparation.phases:
         return 0
     graph = editor.graph
     bound = _bound(graph, preparation, training=preparation.training)
-    known, inlined = _resolution(graph, bound), 0
+    known, inlined = _resolution(graph, bound), list[Node]()
     while known.branches:
         for node, taken in known.branches.items():
-            if node not in known.dead:
-                resolve_if(editor, node, taken)
-        inlined += len(known.branches)
+            resolve_if(editor, node, taken)
+        inlined += known.branches
         known = _resolution(graph, bound)
     resolve(editor, known, known.choices)
     bind(editor, bound)
     editor.remove(known.dead)
-    return len(known.choices) + inlined
+    needed = {control for node in graph for control in node.controls} | {graph.node(name) for name in outputs}
+    passed = [*known.switches, *known.choices, *inlined]
+    editor.remove([node for node in passed if node.name in graph and not node.uses and node not in needed])
+    return len(known.choices) + len(inlined)
 
 
 def resolve_for_inference(editor: Editor, preparation: Preparation, plan: Plan, outputs: Iterable[Value]) -> int:

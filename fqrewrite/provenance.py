@@ -148,6 +148,9 @@ def recover(graph_def: Any, provenance: Provenance, scope: str) -> Any:
         if node is None:
             node = found.node.add()
         node.CopyFrom(original)
+        # The rewrite dropped these from all other nodes; in the source they may have been wrong.
+        if "_output_shapes" in node.attr:
+            del node.attr["_output_shapes"]
     return found
 
 

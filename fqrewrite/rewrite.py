@@ -12,13 +12,21 @@ from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph, Node
 from fqrewrite.match.phase import open_predicates
 from fqrewrite.match.refusals import refuse_rewritten
-from fqrewrite.model.collections import LOSSES, UPDATE_OPS, Reconstruction, add_variables, node_list, variable_def
+from fqrewrite.model.collections import (
+    LOSSES,
+    UPDATE_OPS,
+    Reconstruction,
+    add_variables,
+    node_list,
+    remove_variables,
+    variable_def,
+)
 from fqrewrite.model.container import Model, convert_to_meta_graph
 from fqrewrite.model.kinds import Kind
 from fqrewrite.model.stale import drop_output_shapes, drop_stale
 from fqrewrite.plan.build import build_plan
-from fqrewrite.plan.items import Changes, Note, Plan, Preparation
-from fqrewrite.plan.outputs import find_outputs
+from fqrewrite.plan.items import Changes, Note, Plan, Preparation, fake_quant_op
+from fqrewrite.plan.outputs import find_outputs, named_outputs
 from fqrewrite.plan.ranges import Origin
 from fqrewrite.prepare import PREPARATION, decide_preparation, resolve_for_planning, strip
 from fqrewrite.provenance import Provenance, mark, originals
@@ -109,7 +117,8 @@ def prepare_model(
     # From here on every change can be undone: this is the graph that provenance leads back to.
     editor = Editor(graph)
     editor.begin(PREPARATION)
-    resolved = resolve_for_planning(editor, preparation)
+    named = named_outputs(graph, config.outputs or declared_outputs(model))
+    resolved = resolve_for_planning(editor, preparation, [value.node.name for value in named])
     notes += [_unknown_predicate(node) for node in open_predicates(graph)]
     if editor.originals or changes != Changes():
         model.edited = True
@@ -158,6 +167,7 @@ def train_model(model: Model, plan: Plan, prepared: Prepared, output_kind: Kind)
     notes = list(prepared.notes)
     if plan.folds or plan.quantizers:
         notes += describe_variables(model, applied.variables)
+        notes += _train_idle_quantizers(model, plan, editor.graph)
         changes = msgspec.structs.replace(changes, output_shapes=drop_shapes(model) or changes.output_shapes)
         if applied.variables and output_kind == "graph_def":
             text = "the output is a GraphDef, which has no collections: no optimizer will find its variables"
@@ -167,15 +177,30 @@ def train_model(model: Model, plan: Plan, prepared: Prepared, output_kind: Kind)
     return Rewritten(applied=applied, changes=changes, notes=tuple(notes), outputs=plan.outputs)
 
 
+def _train_idle_quantizers(model: Model, plan: Plan, graph: Graph) -> list[Note]:
+    """Enters quantizers that nothing reads, behind outputs, in the collection of what is run along in training."""
+    idle = [f"{item.scope}/{fake_quant_op(item.scheme)}" for item in plan.quantizers if item.role != "weights"]
+    idle = [name for name in idle if not graph.node(name).uses]
+    if not idle or model.kind != "meta_graph":
+        return []
+    model.message.collection_def[UPDATE_OPS].node_list.value.extend(idle)
+    text = f"nothing reads {', '.join(idle)}; run the collection {UPDATE_OPS!r} in training, and its range is learned"
+    return [Note(code="output-range-in-updates", text=text)]
+
+
 def undescribed(found: Reconstruction) -> list[Note]:
     """A note for each variable that could not be entered in the collections."""
     return [Note(code="variable-not-described", text=f"{name}: {reason}") for name, reason in found.skipped]
 
 
 def describe_variables(model: Model, variables: tuple[BlockVariable, ...]) -> list[Note]:
-    """Enters new variables in a MetaGraphDef's collections; the saver, which does not know them, goes."""
+    """Enters new variables in a MetaGraphDef's collections; the saver, which does not know them, goes.
+
+    A training graph that became an eval graph has variables of these names, too, which they replace.
+    """
     if not variables or model.kind != "meta_graph":
         return []
+    remove_variables(model.message, {variable.node for variable in variables})
     _add_variables(model.message, variables, trainable=False)
     return _drop_saver(model.message)
 

@@ -1,8 +1,9 @@
-"""Converts a frozen fake-quantized graph, as `fqrewrite eval` writes it, to an integer TFLite model.
+"""Converts frozen fake-quantized graphs, as `fqrewrite eval` writes them, to integer TFLite models beside them.
 
-    python scripts/convert_tflite.py eval.pb eval.tflite --input images --output logits/act_quant/FakeQuantWithMinMaxVars:0
+    python scripts/convert_tflite.py eval.pb --input images --output logits/act_quant/FakeQuantWithMinMaxVars:0
 
-Preset contrib has no quantizer on the graph's input, so the converter is told that a byte stands for byte / 255.
+writes eval.tflite. Preset contrib has no quantizer on the graph's input, so the converter is told that 0 to 255 stand
+for 0 to 1.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ def convert(graph: Path, input_node: str, output: str, integers: str) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Convert a frozen fake-quantized graph to an integer TFLite model.")
-    parser.add_argument("graph", type=Path)
-    parser.add_argument("tflite", type=Path)
+    parser = argparse.ArgumentParser(description="Convert frozen fake-quantized graphs to integer TFLite models.")
+    parser.add_argument("graphs", type=Path, nargs="+", help="GraphDefs; GRAPH.pb becomes GRAPH.tflite")
     parser.add_argument("--input", required=True, help="the placeholder's node name")
     parser.add_argument("--output", required=True, help="the tensor to compute")
     parser.add_argument("--integers", choices=sorted(ZERO), default="uint8")
     options = parser.parse_args()
-    options.tflite.write_bytes(convert(options.graph, options.input, options.output, options.integers))
+    for graph in options.graphs:
+        graph.with_suffix(".tflite").write_bytes(convert(graph, options.input, options.output, options.integers))
 
 
 if __name__ == "__main__":

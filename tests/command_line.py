@@ -83,3 +83,17 @@ def write_in(folder: Path, name: str, text: str) -> Path:
     else:
         path.write_bytes(message.SerializeToString(deterministic=True))
     return path
+
+
+def refused(done: Result, status: int, code: str, *said: str) -> None:
+    """Checks an error: its status, a message and its remedy on standard error, a code, and what it says.
+
+    A message that lists things has them on indented lines of their own.
+    """
+    assert done.status == status, done
+    first, *listed, last = done.err.splitlines()
+    assert first.startswith("error: ") and " ".join([first, *listed]).endswith(f" [{code}]"), done.err
+    assert all(line.startswith("  ") for line in listed), done.err
+    assert last.startswith("  what to do: ") and last.endswith("."), done.err
+    for words in said:
+        assert words in done.err

@@ -16,7 +16,12 @@ from fqrewrite.cli.rewriting import eval_, plan, train
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Rewrite serialized TensorFlow graphs for quantization-aware training and for eval."""
+    """Rewrite serialized TensorFlow graphs for quantization-aware training, and for eval.
+
+    \b
+    fqrewrite train model.meta -o train.meta   add an optimizer to this, and train
+    fqrewrite eval  ckpt-1000  -o eval.pb      the trained checkpoint, ready for the converter
+    """
 
 
 for _command in (train, eval_, plan, warm_start, show, rules, explain, config):

@@ -11,17 +11,20 @@ from fqrewrite.cli.terminal import say
 from fqrewrite.errors import path_text
 
 
-@click.command(name="warm-start", short_help="Write a checkpoint to start the training graph from.")
+@click.command(name="warm-start", short_help="Make a checkpoint for the start of that training.")
 @click.argument("float_checkpoint", type=FILE)
 @click.argument("train_graph", type=FILE)
-@click.option("-o", "--output", type=FILE, required=True, help="Prefix of the checkpoint to write.")
+@click.option(
+    "-o", "--output", type=FILE, required=True, help="Prefix of the checkpoint to write: warm for warm.index."
+)
 @RANGES
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def warm_start(float_checkpoint: Path, train_graph: Path, output: Path, ranges: Path | None, quiet: bool) -> None:
-    """Write a checkpoint of TRAIN_GRAPH with the weights of the float model's FLOAT_CHECKPOINT.
+    """Write a checkpoint that starts TRAIN_GRAPH, which `fqrewrite train` wrote, with the weights of FLOAT_CHECKPOINT.
 
-    It restores into the graph that `fqrewrite train` wrote: weights of the float model, ranges of weights from the
-    weights themselves, ranges of activations from --ranges or as they start, step counters at 0.
+    It holds every variable of TRAIN_GRAPH: those of the float model from its checkpoint, ranges of weights from the
+    weights, ranges of activations from --ranges or else as they start (the first training step sets them), step
+    counters at 0. Restore it with a Saver that is made before the optimizer is added.
     """
     from fqrewrite.model.atomic import check_distinct, write_all
     from fqrewrite.model.checkpoint_write import checkpoint_files

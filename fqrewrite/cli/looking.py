@@ -15,7 +15,7 @@ from fqrewrite.errors import path_text
 @click.argument("file", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print everything, plan included, as JSON.")
 def show(file: Path, as_json: bool) -> None:
-    """Show how the rewritten graph in FILE was made: a graph file, or a checkpoint with its .meta file."""
+    """Show how FILE was made, by what fqrewrite left in it: a graph that it wrote, or a checkpoint trained from one."""
     from fqrewrite.open import open_source
     from fqrewrite.provenance import require_provenance
     from fqrewrite.report.provenance import provenance_json, provenance_text

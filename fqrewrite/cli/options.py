@@ -23,13 +23,19 @@ REPORT_FORMAT = click.option(
     type=click.Choice(["text", "md", "json"]),
     default="text",
     show_default=True,
-    help="What is printed on the terminal; md suits a pull request.",
+    help="What is printed on the terminal; md is for a pull request.",
 )
 STRIP_TRAINING = click.option(
-    "--strip-training", is_flag=True, help="Remove gradients, optimizer and all that the outputs do not need, first."
+    "--strip-training",
+    is_flag=True,
+    help="First remove gradients, optimizer and all else that the outputs do not need.",
 )
-THAW = click.option("--thaw", is_flag=True, help="Make variables of the constant weights of a frozen graph, first.")
-RANGES = click.option("--ranges", type=FILE, help='Ranges of tensors: {"version": 1, "ranges": {"relu1:0": [0, 6]}}.')
+THAW = click.option("--thaw", is_flag=True, help="First make variables of a frozen graph's constant weights.")
+RANGES = click.option(
+    "--ranges",
+    type=FILE,
+    help='JSON file of known ranges: {"version": 1, "ranges": {"relu1:0": [0, 6]}}.',
+)
 
 
 def _all(options: list[Callable[[_Command], _Command]], command: _Command) -> _Command:
@@ -44,15 +50,23 @@ def settings(command: _Command) -> _Command:
         [
             click.option("-c", "--config", type=FILE, help="YAML config; `fqrewrite config init` prints one."),
             click.option("--preset", help="Named settings to start from.  [default: contrib]"),
-            click.option("--outputs", help="Output tensors, comma-separated: logits:0,boxes:0."),
+            click.option(
+                "--outputs", help="Output tensors, comma-separated: logits:0,boxes:0.  [default: found in the model]"
+            ),
             click.option("--scope", help="Quantize only what is in this name scope."),
-            click.option("--quant-delay", type=int, help="Steps of training before quantization sets in."),
-            click.option("--freeze-bn-delay", type=int, help="Step at which batch norms switch to moving statistics."),
+            click.option("--quant-delay", type=int, help="Training steps before quantization sets in."),
+            click.option(
+                "--freeze-bn-delay", type=int, help="Training step at which batch norms switch to moving statistics."
+            ),
             click.option("--weight-bits", type=int, help="Bits of weights, 2 to 8."),
             click.option("--activation-bits", type=int, help="Bits of activations, 2 to 8."),
             click.option("--symmetric/--asymmetric", default=None, help="Ranges symmetric around zero, or not."),
             click.option(
-                "--set", "bindings", multiple=True, help="Value of a placeholder, NAME=VALUE: is_training=false."
+                "--set",
+                "bindings",
+                multiple=True,
+                metavar="NAME=VALUE",
+                help="Make a constant of a placeholder: is_training=false. May be given several times.",
             ),
         ],
         command,
@@ -64,10 +78,10 @@ def rewriting(command: _Command) -> _Command:
     return _all(
         [
             click.argument("model", type=FILE),
+            click.option("-o", "--output", type=FILE, required=True, help="Where to write; the suffix says what."),
             click.option(
-                "-o", "--output", type=FILE, required=True, help="What to write; the suffix says in which form."
+                "--plan", "plan_file", type=FILE, help="Apply this plan, made by `fqrewrite plan MODEL -o PLAN`."
             ),
-            click.option("--plan", "plan_file", type=FILE, help="Apply this plan, made by `fqrewrite plan --json`."),
             click.option("--report", type=FILE, help="Where the JSON report goes.  [default: OUTPUT.report.json]"),
             REPORT_FORMAT,
             click.option("--allow-empty", is_flag=True, help="Go on when there is nothing to quantize."),

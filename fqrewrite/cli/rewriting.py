@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Format = Literal["text", "md", "json"]
 
 
-@click.command(short_help="Write the training graph of MODEL.")
+@click.command(short_help="Make a model ready for quantization-aware training.")
 @rewriting
 @STRIP_TRAINING
 @THAW
@@ -49,8 +49,9 @@ def train(
 ) -> None:
     """Write the training graph of MODEL: batch norms folded, fake quantizers that learn their ranges.
 
-    MODEL is a GraphDef (.pb, .pbtxt) or MetaGraphDef (.meta); -o names one of the same. Add the optimizer to what is
-    written. A switch between training and inference is bound to training.
+    MODEL is a GraphDef (.pb, .pbtxt) or a MetaGraphDef (.meta), and so is what is written: .meta is what TensorFlow
+    trains. It must hold no gradients yet: add the optimizer to what is written, or pass --strip-training. A switch
+    between training and inference is set to training. `fqrewrite eval` takes the checkpoints of that training.
     """
     from fqrewrite.model.atomic import check_distinct, write_all
     from fqrewrite.model.container import load, output_format, to_bytes
@@ -88,12 +89,19 @@ def train(
     _finish(result, applying, empty, report_format, quiet, verbose)
 
 
-@click.command(name="eval", short_help="Write the eval graph of MODEL.")
+@click.command(name="eval", short_help="Make the graph to deploy of a checkpoint or model.")
 @rewriting
-@click.option("--model", "graph_file", type=FILE, help="The graph of a checkpoint that has none, or not this one.")
+@click.option(
+    "--model",
+    "graph_file",
+    type=FILE,
+    help="Graph file of the checkpoint, when no .meta lies beside it or that is the wrong one.",
+)
 @RANGES
 @click.option(
-    "--freeze/--no-freeze", default=True, help="Make constants of variables, or keep them.  [default: freeze]"
+    "--freeze/--no-freeze",
+    default=True,
+    help="Make constants of variables, or keep them and write a checkpoint beside.  [default: freeze]",
 )
 def eval_(
     *,
@@ -110,11 +118,12 @@ def eval_(
     freeze: bool,
     **given: Any,
 ) -> None:
-    """Write the eval graph of MODEL: in inference mode, batch norms folded, fake quantizers with fixed ranges.
+    """Write the eval graph of MODEL: inference only, batch norms folded, fake quantizers with fixed ranges.
 
-    MODEL is a checkpoint (its prefix, its directory, or its .index or .meta file) or a graph (.pb, .pbtxt, .meta). The
-    checkpoint of a graph that `fqrewrite train` made needs nothing else; any other model needs --ranges. -o names a
-    graph file, or a directory for a SavedModel. Without a checkpoint, variables stay variables.
+    MODEL is a checkpoint (its prefix, its directory for the latest, or its .index or .meta file) or a graph without one
+    (.pb, .pbtxt, .meta). A checkpoint trained from what `fqrewrite train` wrote needs nothing else; any other needs the
+    ranges of its activations from --ranges or the config. OUTPUT is a graph (.pb, .pbtxt, .meta) or, without a suffix,
+    the directory of a SavedModel. Of a graph without a checkpoint, variables stay variables.
     """
     from fqrewrite.model.atomic import check_distinct
     from fqrewrite.open import open_source
@@ -144,7 +153,7 @@ def eval_(
     _finish(result, evaluated.plan, evaluated.rewritten is None, report_format, quiet, verbose)
 
 
-@click.command(short_help="Show what would be done with MODEL, and why the rest is left out.")
+@click.command(short_help="Show what train and eval would do, and change nothing.")
 @click.argument("model", type=FILE)
 @settings
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, not as a table.")

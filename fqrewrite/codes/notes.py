@@ -7,6 +7,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "The fetched tensor is the last one; its quantizer stands behind it and nothing reads it (as in contrib).",
         "Fetch the quantizer's output, <scope>/FakeQuantWithMinMaxVars:0, to see the quantized numbers.",
     ),
+    "output-not-trained": (
+        "The quantizer behind an output has no range, because the loss read the output itself, which stays float.",
+        "Nothing; or give its range with --ranges, or compute the loss from the quantizer's output.",
+    ),
     "per-channel-unavailable": (
         "Per-channel weights were asked for where the layer cannot have them; per tensor was taken.",
         "Nothing, or set `granularity: per_tensor` for this layer.",
@@ -43,6 +47,10 @@ NOTES: dict[str, tuple[str, str]] = {
     "not-thawed": (
         "A constant that looks like a parameter stays a constant.",
         "Nothing, if it is meant.",
+    ),
+    "output-range-in-updates": (
+        "A quantizer stands behind an output and nothing reads it, so no training step would learn its range.",
+        "Run the collection UPDATE_OPS with the training step, as batch norm asks for anyway.",
     ),
     "outputs-before-labels": (
         "The output depends on labels; the eval graph gives what the loss compares with them.",

@@ -6,10 +6,11 @@ optimizer finds "No variables to optimize" and a Saver nothing to save.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
+from google.protobuf.message import DecodeError
 
 from fqrewrite.errors import GraphError
 from fqrewrite.model.variables import find_variables
@@ -89,6 +90,22 @@ def add_variables(meta_graph: Any, serialized: Sequence[bytes], *, trainable: bo
         if collection.WhichOneof("kind") not in (None, "bytes_list"):
             raise GraphError("collection-malformed", f"the collection {key!r} does not hold variables")
         collection.bytes_list.value.extend(serialized)
+
+
+def remove_variables(meta_graph: Any, names: Collection[str]) -> None:
+    """Takes the variables of these names (of nodes) out of the global collection; a Saver takes each name once only."""
+    collection = meta_graph.collection_def.get(GLOBAL_VARIABLES)
+    if collection is not None and collection.WhichOneof("kind") == "bytes_list":
+        kept = [entry for entry in collection.bytes_list.value if _variable_name(entry) not in names]
+        collection.bytes_list.value[:] = kept
+
+
+def _variable_name(serialized: bytes) -> str:
+    """The name in a VariableDef; "" when it is none."""
+    try:
+        return str(VariableDef.FromString(serialized).variable_name).removesuffix(":0")
+    except DecodeError:
+        return ""
 
 
 def node_list(meta_graph: Any, key: str) -> list[str]:

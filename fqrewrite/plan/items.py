@@ -37,6 +37,12 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     granularity: Granularity = "per_tensor"
 
 
+def fake_quant_op(scheme: Scheme) -> str:
+    """The op type of a quantizer, which is also the last component of its name."""
+    per_channel = scheme.granularity == "per_channel"
+    return "FakeQuantWithMinMaxVarsPerChannel" if per_channel else "FakeQuantWithMinMaxVars"
+
+
 class RangeSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Where the range of a quantizer comes from.
 

@@ -86,6 +86,17 @@ def resolve_ranges(plan: Plan, graph: Graph, sources: RangeSources) -> ResolvedR
     return _Resolver(plan, graph, sources).resolve()
 
 
+def why_untrained(item: QuantizerItem, checkpoint: Mapping[str, Array]) -> str | None:
+    """What shows that no training has seen a tensor, by a checkpoint that has its range; None when nothing does."""
+    step = checkpoint.get(_local_step(item))
+    if step is not None:
+        return None if (step.ravel() > 0).all() else "its local_step in the checkpoint is 0"
+    ends = tuple(set(map(float, checkpoint[name].ravel())) if name in checkpoint else None for name in _ends(item))
+    if ends != tuple({start} for start in item.range.initial):
+        return None
+    return f"in the checkpoint it is [{item.range.initial[0]:g}, {item.range.initial[1]:g}], where it starts"
+
+
 def range_values(plan: Plan, resolved: Plan) -> dict[str, Array]:
     """The values of a plan's range variables by name, float32.
 
@@ -130,12 +141,21 @@ class _Resolver:
             try:
                 done.append(msgspec.structs.replace(item, range=self._range(item)))
             except _Unknown as reason:
-                unknown.append((item, str(reason)))
+                if self._is_idle(item):
+                    text = f"{item.tensor}: nothing reads its quantizer, and {reason}; it stays float"
+                    self.notes.append(Note(code="output-not-quantized", text=text))
+                else:
+                    unknown.append((item, str(reason)))
         if unknown:
             raise self._refusal(unknown)
         self._note_unused()
         plan = msgspec.structs.replace(self.plan, quantizers=tuple(done))
         return ResolvedRanges(plan, tuple(self.notes), self.origins)
+
+    def _is_idle(self, item: QuantizerItem) -> bool:
+        """Whether a quantizer stands behind an output and training had no reason to run it."""
+        trained = self.sources.checkpoint_name is not None
+        return trained and item.role != "weights" and not self.graph.value(item.tensor).uses()
 
     def _range(self, item: QuantizerItem) -> RangeSpec:
         if item.range.source == "constant" and item.tensor in self.fixed:
@@ -177,13 +197,9 @@ class _Resolver:
             if name not in checkpoint:
                 raise _Unknown(f"{name} is not in the checkpoint")
         low, high = (tuple(map(float, checkpoint[name].ravel())) for name in _ends(item))
-        step = checkpoint.get(_local_step(item))
-        if step is not None:
-            if not (step.ravel() > 0).all():
-                raise _Unknown("it was never trained: its local_step in the checkpoint is 0")
-        elif (set(low), set(high)) == ({item.range.initial[0]}, {item.range.initial[1]}):
-            start = f"[{item.range.initial[0]:g}, {item.range.initial[1]:g}]"
-            raise _Unknown(f"it was never trained: in the checkpoint it is {start}, where it starts")
+        untrained = why_untrained(item, checkpoint)
+        if untrained is not None:
+            raise _Unknown(f"it was never trained: {untrained}")
         place = f"{self.sources.checkpoint_name}: {item.scope}/min and max"
         return _spec(low, high, item, place)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fqrewrite import __version__
 from fqrewrite.errors import GraphError
-from fqrewrite.plan.items import FoldItem, Plan, QuantizerItem, RangeSpec
+from fqrewrite.plan.items import FoldItem, Plan, QuantizerItem, RangeSpec, fake_quant_op
 from fqrewrite.report.records import FakeQuant, Fold, Input, PlanSummary, Range, Report, Summary
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ class _Join:
                 raise GraphError("broken-invariant", what)
 
     def fake_quant(self, item: QuantizerItem) -> FakeQuant:
-        per_channel = item.scheme.granularity == "per_channel"
-        op = "FakeQuantWithMinMaxVarsPerChannel" if per_channel else "FakeQuantWithMinMaxVars"
+        op = fake_quant_op(item.scheme)
         node = f"{item.scope}/{op}"
         variables = () if item.range.source == "constant" else (f"{item.scope}/min", f"{item.scope}/max")
         edits = self._edits(item.id, (node, *variables))

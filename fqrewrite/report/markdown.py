@@ -15,7 +15,7 @@ _MOST_CHARACTERS = 60_000
 
 
 def render_markdown(report: Report, *, verbose: bool) -> str:
-    """Heading, summary, what is left out, notes, quantizers, folds.
+    """Heading, summary, what was done beside, what is left out, notes, quantizers, folds.
 
     Args:
         report: what to render.
@@ -43,6 +43,8 @@ def _render(report: Report, tables: set[str]) -> str:
         f"{words.count(quantizers, 'fake quantizer')}{plain(f' ({roles})' if roles else '')}, "
         f"{words.count(summary.folds, 'batch norm')} folded, {words.left_out_kinds(report)} left out.\n",
     ]
+    if changes := words.change_lines(report):
+        parts.append("".join(f"* {label}: {plain(text)}\n" for label, text in changes))
     if report.left_out:
         listed = _left_out(report) if "left out" in tables else _left_out_codes(report)
         parts.append(f"#### Left out\n\n{listed}")

@@ -63,12 +63,12 @@ def change_lines(report: Report) -> list[tuple[str, str]]:
     if changes is None:
         return []
     lines = [("bound", f"{name} = {_value(value)}{_known(name, report)}") for name, value in changes.bound.items()]
-    counts = {
-        "conditionals resolved": changes.conditionals,
-        "batch norms to moving averages": len(changes.batch_norms),
-        "dropouts removed": len(changes.dropouts),
-    }
-    done = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    counts = [
+        (changes.conditionals, "conditional", "resolved"),
+        (len(changes.batch_norms), "batch norm", "to moving averages"),
+        (len(changes.dropouts), "dropout", "removed"),
+    ]
+    done = ", ".join(f"{count(number, thing)} {how}" for number, thing, how in counts if number)
     lines += [("inference" if report.mode == "eval" else "prepared", done)] if done else []
     if changes.thawed:
         lines.append(("thawed", count(len(changes.thawed), "constant")))

@@ -39,25 +39,27 @@ def bind(editor: Editor, values: Mapping[Node, Scalar | tuple[Scalar, ...]]) -> 
 def resolve(editor: Editor, known: Resolution, choices: Mapping[Node, Value]) -> None:
     """Turns conditionals with known predicates into what they come to; those of Ifs are inlined before.
 
+    Consumers read what was chosen, as if there had never been a conditional. Its own nodes stay for those who name them,
+    or wait for them.
+
     Args:
         editor: of the graph.
         known: its known predicates.
         choices: what each Merge and Select hands on.
     """
-    switches = frozenset(known.switches)
-    for node in known.switches:
-        taken = node.inputs[0]
-        editor.redirect(Value(node, 1).uses(), node.value())
-        if node.op == "RefSwitch":
-            editor.redirect(node.value().uses(), taken)  # an Assign takes the variable itself, and no Identity of it
-        _become_identity(editor, node, taken)
-    for node, choice in choices.items():
+    passed = {**{node: node.inputs[0] for node in known.switches}, **choices}
+    sources = {node: _source(value, passed) for node, value in passed.items()}
+    for node, source in sources.items():
         if node.op in MERGE and (uses := Value(node, 1).uses()):
-            index = templates.scalar(node.inputs.index(choice), DT_INT32)
+            index = templates.scalar(node.inputs.index(choices[node]), DT_INT32)
             editor.redirect(uses, editor.add(index, f"{node.name}/value_index").value())
-        # What came out of a Switch at port 1 comes out at port 0 now.
-        _become_identity(editor, node, choice.node.value() if choice.node in switches else choice)
+        editor.redirect(list(node.uses), source)
+    for node, source in sources.items():
+        editor.become(node, templates.template("Identity", T=type_attr(dtype_of(node))), (source,))
 
 
-def _become_identity(editor: Editor, node: Node, value: Value) -> None:
-    editor.become(node, templates.template("Identity", T=type_attr(dtype_of(node))), (value,))
+def _source(value: Value, passed: Mapping[Node, Value]) -> Value:
+    """What a value is handed on from, through resolved nodes."""
+    while value.node in passed:
+        value = passed[value.node]
+    return value

@@ -12,6 +12,9 @@ from command_line import Run
 
 from fqrewrite import __version__
 from fqrewrite.codes import CODES
+from fqrewrite.match.refusals import MARKER_NAME
+from fqrewrite.proto import MetaGraphDef
+from fqrewrite.provenance import find_provenance
 
 SETTINGS = {
     "--config",
@@ -24,7 +27,9 @@ SETTINGS = {
     "--activation-bits",
     "--symmetric",
     "--asymmetric",
+    "--set",
 }
+PREPARING = {"--strip-training", "--thaw"}
 REWRITING = SETTINGS | {
     "--output",
     "--plan",
@@ -36,9 +41,11 @@ REWRITING = SETTINGS | {
 }
 OPTIONS = {
     (): {"--version"},
-    ("train",): REWRITING,
-    ("eval",): REWRITING,
-    ("plan",): SETTINGS | {"--json", "--output", "--report-format", "--allow-empty"},
+    ("train",): REWRITING | PREPARING,
+    ("eval",): REWRITING | {"--model", "--ranges", "--freeze", "--no-freeze"},
+    ("plan",): SETTINGS | PREPARING | {"--json", "--output", "--report-format", "--allow-empty"},
+    ("warm-start",): {"--output", "--ranges", "--quiet"},
+    ("show",): {"--json"},
     ("rules",): {"--markdown"},
     ("explain",): {"--markdown"},
     ("config",): set(),
@@ -57,7 +64,8 @@ def test_help_lists_the_options(run: Run, command: tuple[str, ...]) -> None:
 
 def test_help_lists_the_commands_in_whole_sentences(run: Run) -> None:
     listed = run("-h").out.partition("Commands:\n")[2].splitlines()
-    assert [line.split()[0] for line in listed] == ["config", "eval", "explain", "plan", "rules", "train"]
+    commands = sorted({command[0] for command in OPTIONS if command})
+    assert [line.split()[0] for line in listed] == commands
     assert all(line.endswith(".") and not line.endswith("...") for line in listed)
 
 
@@ -112,7 +120,17 @@ def test_config_init_is_good_and_changes_nothing(run: Run, folder: Path, model_e
     assert run("config", "check", "c.yaml").out == "c.yaml: good; preset contrib, 0 rules\n"
     run("eval", model_eval, "-o", "plain.meta", "-q")
     run("eval", model_eval, "-o", "config.meta", "-q", "-c", "c.yaml")
-    assert (folder / "plain.meta").read_bytes() == (folder / "config.meta").read_bytes()
+    plain, config = (MetaGraphDef.FromString((folder / f"{name}.meta").read_bytes()) for name in ("plain", "config"))
+    made = [find_provenance(meta_graph.graph_def, "") for meta_graph in (plain, config)]
+    for meta_graph in (plain, config):
+        (marker,) = (node for node in meta_graph.graph_def.node if node.name == MARKER_NAME)
+        meta_graph.graph_def.node.remove(marker)
+    assert plain == config
+    # What the graphs tell of their making differs in who gave the settings, but not in the settings.
+    plans = [found[0].plan for found in made if found]
+    assert len(plans) == 2
+    assert ["c.yaml:" in str(plan.config.pop("origins")) for plan in plans] == [False, True]
+    assert plans[0] == plans[1]
 
 
 def test_config_check_counts_rules(run: Run, folder: Path) -> None:

@@ -164,11 +164,22 @@ def test_frozen_graphs_are_for_eval(run: Run, write: Write, folder: Path) -> Non
     write("in.pb", FROZEN)
     done = run("train", "in.pb", "-o", "o.pb")
     assert done.status == 1
-    assert "[nothing-trainable]" in done.err and "fqrewrite eval" in done.err
+    assert "[nothing-trainable]" in done.err and "--thaw" in done.err
+    done = run("eval", "in.pb", "-o", "o.pb")
+    assert done.status == 1
+    assert "[range-unknown]" in done.err and "dense/Relu:0" in done.err and "there is no checkpoint" in done.err
     assert not (folder / "o.pb").exists()
-    assert run("eval", "in.pb", "-o", "o.pb", "-q").status == 0
-    weights = _report(folder / "o.pb.report.json")["inserted"][0]
+    (folder / "ranges.json").write_text('{"version": 1, "ranges": {"dense/Relu:0": [0, 4]}}', encoding="utf-8")
+    assert run("eval", "in.pb", "-o", "o.pb", "-q", "--ranges", "ranges.json").status == 0
+    weights, activation = _report(folder / "o.pb.report.json")["inserted"]
+    found = [
+        (item["range"]["origin"], item["range"]["minimum"], item["range"]["maximum"]) for item in (weights, activation)
+    ]
+    assert found == [("weights", [-2.0], [3.0]), ("ranges file", [0.0], [4.0])]
+    assert run("eval", "in.pb", "-o", "kept.pb", "-q", "--no-freeze").status == 0
+    weights, activation = _report(folder / "kept.pb.report.json")["inserted"]
     assert (weights["range"]["source"], weights["range"]["minimum"]) == ("constant", [-2.0])
+    assert activation["variables"] == ["dense/act_quant/min", "dense/act_quant/max"]
 
 
 @pytest.mark.parametrize("suffix", [".pb", ".pbtxt", ".meta", ".meta.pbtxt"])

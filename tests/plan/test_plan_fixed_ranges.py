@@ -9,6 +9,7 @@ from planning import INPUT, conv
 from fqrewrite.config.records import ActivationSettings, Config, Limit, Rule, WeightOverrides, WeightSettings
 from fqrewrite.config.selectors import Selector
 from fqrewrite.errors import ConfigError
+from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -60,7 +61,7 @@ def test_a_folded_batch_norm_is_meant_by_its_output() -> None:
 def test_a_fixed_range_needs_no_variables(mode: str) -> None:
     graph = Graph(parse(NET))
     config = Config(ranges={"a/Relu:0": (0.0, 6.0)})
-    applied = apply_plan(build_plan(graph, config, source_sha256="0"), graph, mode)  # type: ignore[arg-type]
+    applied = apply_plan(build_plan(graph, config, source_sha256="0"), Editor(graph), mode)  # type: ignore[arg-type]
     assert {variable.node for variable in applied.variables} == {"a/weights_quant/min", "a/weights_quant/max"}
     written = Graph(graph.graph_def)
     quantizer = written.node("a/act_quant/FakeQuantWithMinMaxVars")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -171,17 +171,38 @@ def rewritten_of(log: EditLog) -> Rewritten:
         changes=Changes(),
         notes=(Note(code="saver-dropped", text="the saver was left out"),),
         outputs=PLAN.outputs,
-        origins={"quantize:fc/weights_quant": "config"},
     )
 
 
-def report_of(plan: Plan, rewritten: Rewritten | None) -> Report:
-    """The report of a train run, or of `fqrewrite plan` without a rewrite."""
+EVALUATED = Changes(
+    bound={"is_training": False, "keep": 1.0},
+    phases=("is_training",),
+    conditionals=3,
+    batch_norms=("net/conv/bn",),
+    dropouts=("net/drop:0", "net/drop_1:0"),
+    frozen=1,
+    removed={"gradients": 40, "queues": 2},
+)
+"""What an eval run does beside folding and quantizing."""
+
+
+def evaluated_of(log: EditLog) -> Rewritten:
+    """What an eval run from a checkpoint returns; as if of the same log."""
+    return msgspec.structs.replace(
+        rewritten_of(log),
+        changes=EVALUATED,
+        outputs=("net/out:0", "net/aux:0"),
+        origins={"quantize:fc/weights_quant": "weights", "quantize:net/conv/act_quant": "checkpoint"},
+    )
+
+
+def report_of(plan: Plan, rewritten: Rewritten | None, mode: Literal["train", "eval"] = "train") -> Report:
+    """The report of a run, or of `fqrewrite plan` without a rewrite."""
     return build_report(
         model_path="in.meta",
         model_kind="meta_graph",
         plan=plan,
-        mode="train" if rewritten else None,
+        mode=mode if rewritten else None,
         rewritten=rewritten,
         output="out.meta" if rewritten else None,
     )
@@ -205,6 +226,17 @@ def rewritten(log: EditLog) -> Rewritten:
 @pytest.fixture
 def report(plan: Plan, rewritten: Rewritten) -> Report:
     return report_of(plan, rewritten)
+
+
+@pytest.fixture
+def eval_report(plan: Plan, log: EditLog) -> Report:
+    return report_of(plan, evaluated_of(log), "eval")
+
+
+@pytest.fixture
+def thawed_report(plan: Plan, rewritten: Rewritten) -> Report:
+    changes = Changes(thawed=("w", "b"), conditionals=1)
+    return report_of(plan, msgspec.structs.replace(rewritten, changes=changes))
 
 
 @pytest.fixture

@@ -76,6 +76,12 @@ def test_constant_ranges_have_numbers_and_no_variables(report: Report) -> None:
     assert (weights.layer, weights.shared_with) == ("fc/MatMul", ("fc_1/MatMul",))
 
 
+def test_an_eval_report_says_where_ranges_came_from(eval_report: Report) -> None:
+    assert [item.range.origin for item in eval_report.inserted] == [None, "checkpoint", None, "weights", None]
+    assert eval_report.changes is not None and eval_report.changes.removed == {"gradients": 40, "queues": 2}
+    assert eval_report.outputs == ("net/out:0", "net/aux:0")
+
+
 def test_a_fold_says_what_was_inserted_replaced_and_rewired(report: Report) -> None:
     (fold,) = report.folds
     assert (fold.layer, fold.batch_norm, fold.output) == ("net/conv/Conv2D", "net/conv/bn", "net/conv/bn:0")
@@ -107,6 +113,7 @@ def test_input_output_and_config_are_as_given(report: Report, plan: Plan) -> Non
     assert (report.output, report.mode, report.config) == ("out.meta", "train", plan.config)
     assert (report.plan.tool_version, report.plan.outputs) == ("0.0.9", ("net/out:0",))
     assert report.shared == ("fqrewrite/constant/one",)
+    assert report.outputs == ("net/out:0",)
 
 
 def test_a_dry_run_says_the_same_without_edits(report: Report, dry_report: Report) -> None:
@@ -116,6 +123,7 @@ def test_a_dry_run_says_the_same_without_edits(report: Report, dry_report: Repor
     assert dry_report.folds == tuple(msgspec.structs.replace(fold, **edits) for fold in report.folds)
     assert dry_report.summary.layers_quantized == report.summary.layers_quantized
     assert (dry_report.mode, dry_report.output, dry_report.shared) == (None, None, None)
+    assert (dry_report.changes, dry_report.outputs) == (None, None)
     assert (dry_report.summary.nodes_inserted, dry_report.summary.variables_created) == (None, None)
 
 

@@ -41,6 +41,15 @@ def test_what_is_left_out_comes_before_what_was_done(report: Report) -> None:
     assert text.count("<details") == text.count("</details>") == 2
 
 
+def test_what_was_done_beside_is_a_list(eval_report: Report) -> None:
+    text = render_markdown(eval_report, verbose=False)
+    listed = [line for line in text.partition("#### Left out")[0].splitlines() if line.startswith("* ")]
+    assert [line.partition(":")[0] for line in listed] == [
+        "* bound", "* bound", "* inference", "* frozen", "* ranges from", "* removed", "* outputs",
+    ]  # fmt: skip
+    assert listed[0].startswith(r"* bound: is\_training = false, recognised")
+
+
 def test_left_out_has_code_reason_and_remedy(report: Report) -> None:
     body = rows(render_markdown(report, verbose=False), "left out")
     assert body[0] == [

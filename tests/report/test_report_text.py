@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from fqrewrite.plan.items import LeftOut, Plan
@@ -20,6 +22,25 @@ def test_the_summary_comes_first(report: Report) -> None:
     assert lines[3].endswith("1 folded")
     assert lines[4].endswith("22 nodes inserted, 10 variables created")
     assert lines[5].split("  ")[-1].startswith("2 layers and 1 batch norm (")
+
+
+def test_the_summary_says_what_was_done_beside(eval_report: Report) -> None:
+    lines = render_text(eval_report, verbose=False).splitlines()
+    assert [re.split(r"\s{2,}", line.strip()) for line in lines[5:13]] == [
+        ["bound", "is_training = false, recognised as the switch between training and inference"],
+        ["bound", "keep = 1.0"],
+        ["inference", "3 conditionals resolved, 1 batch norm to moving averages, 2 dropouts removed"],
+        ["frozen", "1 variable"],
+        ["ranges from", "checkpoint 1, weights 1"],
+        ["removed", "42 nodes (gradients 40, queues 2)"],
+        ["outputs", "net/out:0, net/aux:0"],
+        ["left out", lines[12].split("  ")[-1]],
+    ]
+
+
+def test_the_summary_of_a_thawed_training_graph(thawed_report: Report) -> None:
+    lines = [re.split(r"\s{2,}", line.strip()) for line in render_text(thawed_report, verbose=False).splitlines()]
+    assert lines[5:7] == [["prepared", "1 conditional resolved"], ["thawed", "2 constants"]]
 
 
 def test_everything_left_out_is_one_line_with_reason_and_remedy(report: Report) -> None:
