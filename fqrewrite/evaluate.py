@@ -1,8 +1,7 @@
 """The eval graph: of a float model, or from the checkpoint of a training graph that fqrewrite made.
 
-The plan is the one that the training graph carries, or else the one that `train` would have made. It is applied to the
-inference form of the source graph (see `prepare`). With a checkpoint, the source's variables become constants first,
-and every range is a number when the quantizers are inserted.
+The plan (see `recovery`) is applied to the inference form of the source graph (see `prepare`). With a checkpoint, the
+source's variables become constants first, and every range is a number when the quantizers are inserted.
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from fqrewrite.config.records import Config
-from fqrewrite.errors import ConfigError, Refusal, path_text
+from fqrewrite.errors import Refusal
 from fqrewrite.ir.editor import EditLog, Editor
 from fqrewrite.ir.functions import drop_unused_functions
 from fqrewrite.ir.graph import Graph, Value
-from fqrewrite.match.conditionals import has_conditionals
 from fqrewrite.match.labels import before_labels
 from fqrewrite.match.phase import random_operations
 from fqrewrite.match.reach import ancestors, with_initializers
-from fqrewrite.match.refusals import MARKER_NAME, backward_pass, refuse_rewritten
+from fqrewrite.match.refusals import MARKER_NAME, backward_pass
 from fqrewrite.model.container import Model
 from fqrewrite.model.stale import drop_stale
 from fqrewrite.plan.items import Changes, Note, Plan, QuantizerItem, fake_quant_op
 from fqrewrite.plan.outputs import named_outputs
 from fqrewrite.plan.ranges import Origin, RangeSources, range_values, range_variables, resolve_ranges, why_untrained
 from fqrewrite.plan.restrict import restrict
-from fqrewrite.prepare import PREPARATION, rebind, resolve_for_inference
-from fqrewrite.provenance import Provenance, find_provenance, mark, recover
-from fqrewrite.rewrite import Rewritten, describe_variables, drop_shapes, plan_model, prepare_model
+from fqrewrite.prepare import PREPARATION, resolve_for_inference
+from fqrewrite.provenance import Provenance, mark
+from fqrewrite.recovery import Recovered
+from fqrewrite.rewrite import Rewritten, describe_variables, drop_shapes
 from fqrewrite.transform.apply import apply_plan
 from fqrewrite.transform.colocation import drop_stale_colocations
 from fqrewrite.transform.freeze import freeze, needed_variables
@@ -42,22 +41,20 @@ if TYPE_CHECKING:
     from fqrewrite.restore import Restorer
 
 
-# Settings that an eval graph may have of its own.
-_OF_EACH_RUN = frozenset({"outputs", "ranges", "set"})
-
-
-class Recovered(NamedTuple):
-    """What is known of a model before its eval graph is made.
+class InferenceGraph(NamedTuple):
+    """The inference form of a model, float and without variables.
 
     Attributes:
-        plan: what is to be applied; its preparation has the bindings of this run.
-        scope: the name scope that a training graph was imported under; "" for none.
-        trained: whether the model was a training graph that fqrewrite made.
+        graph: of it; where a graph was in that form, all that is in it.
+        plan: what the eval graph would be made by; its activation ranges are not known yet.
+        outputs: the point of the graph.
+        notes: on what was done.
     """
 
+    graph: Graph
     plan: Plan
-    scope: str
-    trained: bool
+    outputs: tuple[Value, ...]
+    notes: tuple[Note, ...]
 
 
 class Evaluated(NamedTuple):
@@ -74,65 +71,6 @@ class Evaluated(NamedTuple):
     values: dict[str, Array]
 
 
-def recover_model(model: Model, config: Config, plan: Plan | None = None) -> Recovered:
-    """Finds the plan of a model, and turns a training graph back into the source graph that it was made from.
-
-    Args:
-        model: a rewritten training graph is replaced by its source.
-        config: of this run. With a training graph only its bindings, outputs and ranges count.
-        plan: a plan that was made before; None for the training graph's, or else for a new one.
-
-    Raises:
-        Refusal: `already-rewritten` for an eval graph, or one that tf.contrib.quantize made; `provenance-unreadable`,
-            `provenance-ambiguous`; and as `rewrite.prepare_model` and `rewrite.plan_model`.
-    """
-    where = path_text(model.path)
-    found = find_provenance(model.graph_def, where)
-    if found is not None:
-        provenance, scope = found
-        if provenance.mode == "eval":
-            raise Refusal("already-rewritten", "this is an eval graph that fqrewrite made", where=where)
-        if plan is not None:
-            what = "the model carries the plan that it was made with, and takes no other"
-            raise ConfigError("plan-conflict", what, where=where)
-        _refuse_other_settings(provenance.plan, config, where)
-        model.graph_def.CopyFrom(recover(model.graph_def, provenance, scope))
-        model.edited = True
-        return Recovered(rebind(provenance.plan, Graph(model.graph_def), config), scope, True)
-    if plan is None:
-        plan = _plan(model, config)
-    return Recovered(plan, "", False)
-
-
-def _refuse_other_settings(plan: Plan, config: Config, where: str) -> None:
-    """Refuses settings that the plan was made without: the eval graph would not match the training graph.
-
-    Raises:
-        ConfigError: `plan-in-model`.
-    """
-    now = msgspec.to_builtins(config)
-    for key, origin in sorted(config.origins.items()):
-        name = key.partition(".")[0]
-        said = origin != "default" and not origin.startswith("preset ")
-        if said and name not in _OF_EACH_RUN and _encoded(now.get(name)) != _encoded(plan.config.get(name)):
-            what = f"the model was trained with another value of {name!r} than {origin} gives"
-            raise ConfigError("plan-in-model", what, where=where)
-
-
-def _encoded(value: object) -> bytes:
-    return msgspec.json.encode(value, order="sorted")
-
-
-def _plan(model: Model, config: Config) -> Plan:
-    """The plan that `train` would make; the model stays as it is."""
-    graph = Graph(model.graph_def)
-    refuse_rewritten(graph)
-    trains = bool(backward_pass(graph))
-    # Only what is prepared is edited, and a copy costs as much as reading the file.
-    subject = model.copy() if trains or has_conditionals(graph) or config.bindings else model
-    return plan_model(subject, config, prepare_model(subject, config, strip_training=trains))
-
-
 def evaluate_model(
     model: Model,
     found: Recovered,
@@ -147,7 +85,7 @@ def evaluate_model(
 
     Args:
         model: the source; is edited.
-        found: what `recover_model` found out about it.
+        found: what `recovery.recover_model` found out about it.
         config: of this run.
         sources: of ranges, but for the checkpoint's.
         restorer: the checkpoint; None without one.
@@ -159,6 +97,20 @@ def evaluate_model(
         InputError, GraphError, ConfigError: of the checkpoint, the ranges, the outputs.
     """
     return _Evaluation(model, found, config, sources, restorer, freezes, list(notes)).run()
+
+
+def inference_graph(model: Model, found: Recovered, config: Config, restorer: Restorer | None) -> InferenceGraph:
+    """Makes the float graph that `evaluate_model` would insert quantizers in, in place, its variables frozen.
+
+    Args:
+        model, found, config, restorer: as for `evaluate_model`.
+
+    Raises:
+        Refusal, InputError, GraphError, ConfigError: as `evaluate_model`, but for ranges; `variable-value-missing` for
+            a graph with variables and no checkpoint.
+    """
+    sources = RangeSources(config=config)
+    return _Evaluation(model, found, config, sources, restorer, True, []).float_graph()
 
 
 class _Evaluation:
@@ -213,6 +165,15 @@ class _Evaluation:
             origins=self.origins,
         )
         return Evaluated(self.plan, rewritten, self.values)
+
+    def float_graph(self) -> InferenceGraph:
+        outputs, _ = self._to_inference()
+        plan = restrict(self.plan, self.graph)
+        sites = [self.graph.value(item.tensor) for item in plan.quantizers]
+        variables = needed_variables(self.graph, [*outputs, *sites])
+        values = self.restorer.read_all(variables) if self.restorer else {}
+        freeze(self.graph, self.editor, values, [*outputs, *sites])
+        return InferenceGraph(self.graph, plan, outputs, tuple(self.notes))
 
     def _to_inference(self) -> tuple[tuple[Value, ...], bool]:
         """Turns the graph into its inference form; returns the outputs, and whether nothing was in need of that.
@@ -321,7 +282,7 @@ class _Evaluation:
         graph = self.graph
         found = {}
         for item in self.plan.quantizers:
-            if item.role != "weights":
+            if item.role != "weights" and not item.takes_name:
                 found[graph.value(item.tensor)] = f"{item.scope}/{fake_quant_op(item.scheme)}:0"
         return found
 

@@ -179,8 +179,12 @@ def train_model(model: Model, plan: Plan, prepared: Prepared, output_kind: Kind)
 
 def _train_idle_quantizers(model: Model, plan: Plan, graph: Graph) -> list[Note]:
     """Enters quantizers that nothing reads, behind outputs, in the collection of what is run along in training."""
-    idle = [f"{item.scope}/{fake_quant_op(item.scheme)}" for item in plan.quantizers if item.role != "weights"]
-    idle = [name for name in idle if not graph.node(name).uses]
+    ends = [
+        f"{item.scope}/{'delayed_quant' if item.delay else fake_quant_op(item.scheme)}"
+        for item in plan.quantizers
+        if item.role != "weights"
+    ]
+    idle = [name for name in ends if not graph.node(name).uses]
     if not idle or model.kind != "meta_graph":
         return []
     model.message.collection_def[UPDATE_OPS].node_list.value.extend(idle)

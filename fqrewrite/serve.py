@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fqrewrite.config.records import Config
 from fqrewrite.errors import ConfigError, path_text
-from fqrewrite.evaluate import Evaluated, evaluate_model, recover_model
+from fqrewrite.evaluate import Evaluated, evaluate_model
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph
 from fqrewrite.match.parameters import VARIABLE_OPS
@@ -19,6 +19,7 @@ from fqrewrite.model.ranges_file import read_ranges
 from fqrewrite.open import Source
 from fqrewrite.plan.items import Note, Plan
 from fqrewrite.plan.ranges import RangeSources
+from fqrewrite.recovery import recover_model
 from fqrewrite.restore import Restorer, variable_keys
 from fqrewrite.rewrite import undescribed
 
@@ -82,7 +83,7 @@ def evaluate_source(
         The eval graph; when no layer would be quantized, the plan alone.
 
     Raises:
-        Refusal, ConfigError, InputError, GraphError: see `evaluate`, `restore`, `model.ranges_file`.
+        Refusal, ConfigError, InputError, GraphError: see `evaluate`, `recovery`, `restore`, `model.ranges_file`.
     """
     model = source.model
     ranges = read_ranges(ranges_file) if ranges_file else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fqrewrite.config.records import Config
+from fqrewrite.config.records import Config, WeightSettings
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -30,6 +30,36 @@ def conv(scope: str, x: str = "x") -> str:
 def plan_of(text: str, outputs: tuple[str, ...] = ()) -> Plan:
     """The plan of a printed graph under the default configuration."""
     return build_plan(Graph(parse(text)), Config(), source_sha256="0", public_outputs=outputs)
+
+
+def integer_plan(text: str, outputs: tuple[str, ...] = (), **settings: object) -> Plan:
+    """The plan of a printed graph in integer placement, with the weights that TFLite needs."""
+    weights = WeightSettings(symmetric=True, granularity="per_channel")
+    config = Config(**{"placement": "integer", "weights": weights, **settings})  # type: ignore[arg-type]
+    return build_plan(Graph(parse(text)), config, source_sha256="0", public_outputs=outputs)
+
+
+def sites(plan: Plan) -> dict[str, str]:
+    """What is quantized beside weights: the rule by tensor, or the role of what no rule computes."""
+    roles = {"activation": None, "weights": None}
+    return {
+        item.tensor: roles.get(item.role, item.role) or item.rule for item in plan.quantizers if item.role != "weights"
+    }
+
+
+def ties(plan: Plan) -> set[frozenset[str]]:
+    """The tensors of each group that shares a range."""
+    tensors = {item.scope: item.tensor for item in plan.quantizers}
+    return {
+        frozenset({item.tensor, *(tensors[scope] for scope in item.tied_with)})
+        for item in plan.quantizers
+        if item.tied_with
+    }
+
+
+def left_float(plan: Plan) -> dict[str, str]:
+    """The code by tensor or node of what stays float."""
+    return {entry.name: entry.code for entry in plan.left_out}
 
 
 def activations(plan: Plan, rule: str | None = None) -> dict[str, str]:

@@ -34,5 +34,5 @@ def test_every_code_in_an_error_is_explained() -> None:
 
 
 def test_codes_are_told_apart_by_kind() -> None:
-    assert {code.kind for code in CODES.values()} == {"error", "left-out", "note"}
+    assert {code.kind for code in CODES.values()} == {"error", "left-out", "note", "finding"}
     assert all(code.meaning and code.remedy.endswith((".", ":0.")) for code in CODES.values())

@@ -8,6 +8,8 @@ from __future__ import annotations
 import click
 
 from fqrewrite import __version__
+from fqrewrite.cli.calibrating import calibrate, compare
+from fqrewrite.cli.checking import check
 from fqrewrite.cli.checkpoints import warm_start
 from fqrewrite.cli.looking import config, explain, rules, show
 from fqrewrite.cli.rewriting import eval_, plan, train
@@ -24,5 +26,5 @@ def cli() -> None:
     """
 
 
-for _command in (train, eval_, plan, warm_start, show, rules, explain, config):
+for _command in (train, eval_, calibrate, check, compare, plan, warm_start, show, rules, explain, config):
     cli.add_command(_command)

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 ERRORS: dict[str, tuple[str, str]] = {
+    "convert-needed": (
+        "An option of `fqrewrite check` needs a conversion.",
+        "Add --convert.",
+    ),
+    "saved-model-graphs": (
+        "A SavedModel to check holds no graph, or several.",
+        "Give one with a single MetaGraphDef, as `fqrewrite eval` writes it.",
+    ),
     "already-rewritten": (
         "The graph carries this tool's mark, or fake quantizers as tf.contrib.quantize inserts them.",
         "Rewrite the float graph that it was made from; for a checkpoint of another tool's training graph, name the "
@@ -70,6 +78,10 @@ ERRORS: dict[str, tuple[str, str]] = {
         "Write `version: 1`, or install the fqrewrite that reads that version.",
     ),
     "config-preset": ("There is no preset of that name.", "Choose one of the presets listed in the message."),
+    "target-cannot-run": (
+        "A setting that the target of the config cannot run: the model would not load, or compute in float.",
+        "Take one of the values in the message, or another preset.",
+    ),
     "config-selector": (
         "A `match` pattern that could never match a node, or an invalid regular expression.",
         "Use a node name, a scope, a glob (`*`, `**`, `?`) or `regex:...`; rules match nodes, so leave out `:0`.",

@@ -45,6 +45,10 @@ LEFT_OUT: dict[str, tuple[str, str]] = {
         "Export the model in float32.",
     ),
     "excluded-by-config": ("A rule of the config says `quantize: false`.", "Change the rule to quantize it."),
+    "float-in-runtime": (
+        "The integer runtime computes this operation in float, whatever ranges there are.",
+        "Expect a float operation here, or write it with others, as the reason says.",
+    ),
     "inside-control-flow": (
         "Quantizers with state cannot be put inside a v1 conditional or while loop.",
         "Unroll the loop, or fix the condition when the graph is built.",
@@ -68,6 +72,14 @@ LEFT_OUT: dict[str, tuple[str, str]] = {
     "no-quantizer-in-preset": (
         "A result that preset contrib has no quantizer for, although what goes in is quantized.",
         "Expect a float island here, or build the model from operations that `fqrewrite rules` lists.",
+    ),
+    "operand-stays-float": (
+        "An operation that reads what a rule of the config, or the runtime, keeps float is computed in float too.",
+        "Nothing, if it is meant; else see why its operand stays float.",
+    ),
+    "operation-not-known": (
+        "No rule says how an integer runtime computes this operation, so it is taken for float.",
+        "Expect a float operation here, or build the model from operations that `fqrewrite rules` lists.",
     ),
     "outside-scope": ("It is outside the configured `scope`.", "Widen `scope`, or leave it out."),
     "weights-not-finite": (

@@ -13,9 +13,16 @@ from msgspec import Struct, field
 from fqrewrite.config.selectors import Selector
 
 BUILT_IN_PRESET = "contrib"
+"""The preset whose settings are the defaults of the records below."""
+
+DEFAULT_PRESET = "contrib"
+"""The preset of a run that names none."""
 
 Limit: TypeAlias = float | tuple[float, ...]
 """One end of a range: for the tensor, or for each channel."""
+
+Placement: TypeAlias = Literal["contrib", "integer"]
+Target: TypeAlias = Literal["tflite-int8", "tflite-uint8", "openvino", "onnx-qdq"]
 
 Scalar: TypeAlias = bool | int | float | str
 
@@ -26,11 +33,13 @@ class WeightSettings(Struct, frozen=True, kw_only=True):
     Attributes:
         bits: number of bits, 2 to 8.
         symmetric: whether the range is made symmetric around zero.
+        narrow_range: whether the lowest level is left out, so that the integers are symmetric, too.
         granularity: one range for the tensor, or one for each output channel.
     """
 
     bits: int = 8
     symmetric: bool = False
+    narrow_range: bool = True
     granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
 
 
@@ -53,6 +62,7 @@ class WeightOverrides(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     bits: int | None = None
     symmetric: bool | None = None
+    narrow_range: bool | None = None
     granularity: Literal["per_tensor", "per_channel"] | None = None
 
 
@@ -90,6 +100,9 @@ class Config(Struct, frozen=True, kw_only=True):
         preset: name of the preset it started from.
         quant_delay: training steps before tensors are quantized, 0 or more.
         freeze_bn_delay: training step from which batch norms are frozen, 0 or more; None for never.
+        placement: who decides where activations are quantized: "contrib" as tf.contrib.quantize did, "integer" every
+            tensor that an integer runtime needs a range for.
+        target: who runs the result, and so limits what the settings may be; None for nobody in particular.
         scope: name scope (without a slash at its end) that a layer must be in; None for everywhere.
         weights, activations: the settings where no rule says otherwise.
         outputs: tensors, ``node:port``; None to find them in the model.
@@ -101,6 +114,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """
 
     preset: str = BUILT_IN_PRESET
+    placement: Placement = "contrib"
+    target: Target | None = None
     quant_delay: int = 0
     freeze_bn_delay: int | None = None
     scope: str | None = None

@@ -11,10 +11,11 @@ import msgspec
 from fqrewrite.config import entries, presets
 from fqrewrite.config.bindings import parse_bindings
 from fqrewrite.config.check import check, describe_flag
-from fqrewrite.config.records import BUILT_IN_PRESET, ActivationOverrides, Config, Rule, WeightOverrides
+from fqrewrite.config.records import BUILT_IN_PRESET, DEFAULT_PRESET, ActivationOverrides, Config, Rule, WeightOverrides
 from fqrewrite.config.schema import ConfigFile, MatchBy, RuleEntry
 from fqrewrite.config.selectors import Selector
 from fqrewrite.config.source import KeyPath, dotted_key, read_source
+from fqrewrite.config.targets import check_target
 from fqrewrite.errors import path_text
 
 Values: TypeAlias = "dict[tuple[str, ...], object]"
@@ -57,7 +58,7 @@ def resolve(
         bindings: ``NAME=VALUE`` of every flag ``--set``; None or empty when not given.
 
     Raises:
-        ConfigError: all that `read_source`, `check` and `parse_bindings` raise, and config-preset.
+        ConfigError: all that `read_source`, `check`, `parse_bindings` and `check_target` raise, and config-preset.
     """
     file = _read(path) if path is not None else None
     given: dict[KeyPath, tuple[str, object]] = {
@@ -88,13 +89,15 @@ def resolve(
     origins["preset",] = place or "default"
 
     config = msgspec.convert(_nest(values), Config)
-    return msgspec.structs.replace(
+    config = msgspec.structs.replace(
         config,
         scope=(config.scope or "").rstrip("/") or None,
         outputs=_ported(config.outputs),
         rules=tuple(rule for layer in layers for rule in _rules(layer)),
         origins={dotted_key(key): origin for key, origin in origins.items()},
     )
+    check_target(config)
+    return config
 
 
 def _read(path: Path, *, name: str | None = None) -> _Layer:
@@ -117,7 +120,7 @@ def _preset_name(flags: _Layer, file: _Layer | None) -> tuple[str, str | None]:
     for layer in (flags, file):
         if layer is not None and isinstance(layer.file.preset, str):
             return layer.file.preset, layer.origin(("preset",))
-    return BUILT_IN_PRESET, None
+    return DEFAULT_PRESET, None
 
 
 def _preset_layer(name: str, place: str | None) -> _Layer | None:

@@ -72,6 +72,9 @@ class Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     bits: Annotated[Bits, Meta(description="Number of bits of the integers.")] | UnsetType = UNSET
     symmetric: Annotated[bool, Meta(description="Whether the range is made symmetric around zero.")] | UnsetType = UNSET
+    narrow_range: (
+        Annotated[bool, Meta(description="Whether the lowest integer is left out: -127 to 127 of 8 bits.")] | UnsetType
+    ) = UNSET
     granularity: (
         Annotated[
             Literal["per_tensor", "per_channel"],
@@ -149,6 +152,23 @@ class ConfigFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     version: Annotated[Literal[1], Meta(description="Version of this format.")] | UnsetType = UNSET
     preset: Annotated[str, Meta(description="The settings to start from.")] | UnsetType = UNSET
+    placement: (
+        Annotated[
+            Literal["contrib", "integer"],
+            Meta(
+                description="Which activations are quantized: those that tf.contrib.quantize did, "
+                "or every tensor that an integer runtime needs a range for."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    target: (
+        Annotated[
+            Literal["tflite-int8", "tflite-uint8", "openvino", "onnx-qdq"] | None,
+            Meta(description="Who runs the result; settings that it cannot run are refused. null for nobody."),
+        ]
+        | UnsetType
+    ) = UNSET
     quant_delay: (
         Annotated[
             Step,

@@ -9,13 +9,23 @@ from fqrewrite.errors import GraphError
 from fqrewrite.ir.graph import Graph
 
 _OPS = {
-    1: "Identity Relu Relu6 Rsqrt Square Neg StopGradient ReadVariableOp Cast Squeeze MaxPool AvgPool Exit",
+    1: (
+        "Identity Relu Relu6 Rsqrt Square Neg StopGradient ReadVariableOp Cast Squeeze MaxPool AvgPool Exit LeakyRelu "
+        "Softmax LogSoftmax Sigmoid Tanh Abs Exp Log Sqrt PreventGradient CheckNumerics Snapshot Unpack SpaceToDepth "
+        "DepthToSpace FakeQuantWithMinMaxArgs Erf Erfc"
+    ),
     2: (
         "Conv2D DepthwiseConv2dNative MatMul BiasAdd Add AddV2 Sub Mul RealDiv SquaredDifference Maximum Minimum "
         "ReluGrad Relu6Grad Reshape ExpandDims Mean Sum Max Transpose Switch Assign AssignAdd AssignSub "
-        "AssignVariableOp AssignAddVariableOp AssignSubVariableOp"
+        "AssignVariableOp AssignAddVariableOp AssignSubVariableOp "
+        "BatchMatMul BatchMatMulV2 BatchMatMulV3 Split Prod Min Pad MirrorPad Tile BroadcastTo ReverseV2 Gather GatherNd "
+        "ResizeBilinear ResizeNearestNeighbor Pow TopKV2"
     ),
-    3: "SpaceToBatchND BatchToSpaceND Select SelectV2 Conv2DBackpropInput Conv2DBackpropFilter FakeQuantWithMinMaxVars",
+    3: (
+        "SpaceToBatchND BatchToSpaceND Select SelectV2 Conv2DBackpropInput Conv2DBackpropFilter Slice SplitV GatherV2 PadV2 "
+        "FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel"
+    ),
+    4: "StridedSlice",
     5: "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3",
 }
 _INPUTS = {op: count for count, ops in _OPS.items() for op in ops.split()}

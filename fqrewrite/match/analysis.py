@@ -30,6 +30,8 @@ class Analysis:
         settled: nodes whose output a layer's placement has decided about.
         elementwise: answers of the elementwise rule that are final.
         outputs: the values that are the point of the graph.
+        forward: in integer placement, the nodes that the model's results need, loss and metrics aside.
+        taken: in integer placement, the nodes that are part of an integer kernel.
     """
 
     def __init__(self, graph: Graph, outputs: tuple[Value, ...] = ()) -> None:
@@ -48,6 +50,8 @@ class Analysis:
         self.quantized: set[Value] = set()
         self.settled: set[Node] = set()
         self.elementwise: dict[Node, bool] = {}
+        self.forward: set[Node] = set()
+        self.taken: set[Node] = set()
 
     def add_fold(self, layer: Layer, output: Value, *, batch_statistics: bool) -> None:
         """Records that a batch norm will be folded into the layer, and `output` with it."""

@@ -15,6 +15,22 @@ from fqrewrite.proto.tensors import float_scalar, small_ints
 VARIABLE_OPS = frozenset({"Variable", "VariableV2", "VarHandleOp", "TemporaryVariable"})
 FAKE_QUANT_OPS = frozenset({"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel"})
 _PASS_SHAPE = frozenset({"Identity", "ReadVariableOp"}) | FAKE_QUANT_OPS
+_NOT_FLOAT = frozenset(
+    {"Shape", "ShapeN", "Size", "Rank", "ArgMax", "ArgMin", "Greater", "GreaterEqual", "Less", "LessEqual"}
+    | {
+        "Equal",
+        "NotEqual",
+        "LogicalAnd",
+        "LogicalOr",
+        "LogicalNot",
+        "IsNan",
+        "IsFinite",
+        "IsInf",
+        "Where",
+        "All",
+        "Any",
+    }
+)
 _CONTROL_FLOW = frozenset({"Switch", "Merge", "Enter", "Exit", "NextIteration", "RefSwitch", "RefMerge", "RefEnter"})
 
 
@@ -98,6 +114,22 @@ def dtype_of(node: Node) -> int:
     """DataType number of a node's main output, by its attribute `T` or `dtype`; float32 when it says nothing."""
     number = get_type(node.proto, "T", 0) or get_type(node.proto, "dtype", 0) or DT_FLOAT
     return base_dtype(number)
+
+
+def is_float(value: Value) -> bool:
+    """Whether a value is float32, as far as its operation says so."""
+    node = value.node
+    if node.op in _NOT_FLOAT or (value.port and node.op in ("TopK", "TopKV2", "Unique")):
+        return False
+    if node.op == "Cast":
+        return get_type(node.proto, "DstT", DT_FLOAT) == DT_FLOAT
+    return dtype_of(node) == DT_FLOAT
+
+
+def is_scalar(value: Value) -> bool:
+    """Whether a parameter is known to have one element."""
+    shape = static_shape(value)
+    return shape is not None and all(size == 1 for size in shape)
 
 
 def constant_float(value: Value) -> float | None:

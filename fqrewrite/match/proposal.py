@@ -12,8 +12,18 @@ from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.layers import Layer
 from fqrewrite.match.moving_average import Update
 
-Phase = Literal["layer", "fold", "placement", "elementwise", "coverage"]
-PHASES: tuple[Phase, ...] = ("layer", "fold", "placement", "elementwise", "coverage")
+Phase = Literal["layer", "fold", "placement", "elementwise", "coverage", "site"]
+PHASES: tuple[Phase, ...] = ("layer", "fold", "placement", "elementwise", "coverage", "site")
+
+Placement = Literal["contrib", "integer"]
+"""Who decides about activations: the recipe of tf.contrib.quantize, or what an integer runtime needs."""
+
+RangeKind = Literal["own", "fixed", "same", "tied", "given"]
+"""Where the range of an operation's result comes from, when it is computed in integers.
+
+"own": it has a quantizer. "fixed": it has one, with the range that the integer kernel writes. "same": the kernel hands
+the range of its operand on. "tied": operands and result share one range. "given": the model has a quantizer there.
+"""
 
 
 class LayerProposal(msgspec.Struct, frozen=True):
@@ -64,6 +74,26 @@ class ElementwiseProposal(msgspec.Struct, frozen=True):
     value: Value
 
 
+class SiteProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """One integer kernel: an operation, or several that the converter makes one of.
+
+    Attributes:
+        result: what it computes; of an operation with several results, the first.
+        operands: the activations and constants that it reads in integers; not biases and weights.
+        kind: where the range of the result comes from.
+        inner: the other operations that are part of it; their results exist in no integer model.
+        limits: (min, max) with "fixed".
+        layer: the layer that it is, with its weights.
+    """
+
+    result: Value
+    operands: tuple[Value, ...]
+    kind: RangeKind = "own"
+    inner: tuple[Node, ...] = ()
+    limits: tuple[float, float] | None = None
+    layer: Layer | None = None
+
+
 class Decline(msgspec.Struct, frozen=True, kw_only=True):
     """Something that looks as if it should be rewritten, and why it is not.
 
@@ -73,6 +103,7 @@ class Decline(msgspec.Struct, frozen=True, kw_only=True):
         code: a code of kind "left-out".
         reason: one sentence about this very place.
         layer: a layer that must be left alone because of it.
+        keeps_result_float: whether the result must have no range, as the converter would then take a wrong kernel.
     """
 
     kind: Literal["layer", "batch_norm", "tensor"]
@@ -80,9 +111,10 @@ class Decline(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     reason: str
     layer: Layer | None = None
+    keeps_result_float: bool = False
 
 
-Proposal = LayerProposal | FoldProposal | PlacementProposal | ElementwiseProposal | Decline
+Proposal = LayerProposal | FoldProposal | PlacementProposal | ElementwiseProposal | SiteProposal | Decline
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +127,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         ops: op types of the nodes it is tried on, in graph order.
         summary: one sentence, Markdown, for README and `fqrewrite rules`.
         propose: what it says about one node.
+        placements: the placements that it is for.
     """
 
     name: str
@@ -103,3 +136,4 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     propose: Callable[[Node, Analysis], Iterator[Proposal]]
     rank: int = 0
+    placements: tuple[Placement, ...] = ("contrib", "integer")

@@ -65,6 +65,17 @@ def _as_output_error(path: Path) -> Iterator[None]:
         raise InputError("output-unwritable", what, where=str(path)) from error
 
 
+def check_folder(path: Path) -> None:
+    """Checks before a long run that there is a folder for its output.
+
+    Raises:
+        InputError: code output-unwritable.
+    """
+    with _as_output_error(path):
+        if not path.parent.is_dir():
+            raise OSError(None, f"there is no folder {path.parent}")
+
+
 def check_distinct(inputs: Iterable[Path], outputs: Sequence[Path]) -> None:
     """Checks that no output would overwrite an input, nor another output.
 

@@ -69,14 +69,20 @@ def read_ranges(path: Path) -> dict[str, Range]:
     return found_ranges
 
 
-def ranges_to_json(ranges: Mapping[str, Range], **about: object) -> str:
+def ranges_to_json(
+    ranges: Mapping[str, Range], *, measured: Mapping[str, object] | None = None, **about: object
+) -> str:
     """The text of a ranges file; the same ranges give the same text, and reading it gives the same ranges.
 
     Args:
         ranges: finite ranges by ``node:port``.
+        measured: the key ``statistics``, by ``node:port``; see `model.statistics_file`.
         about: further keys at the top that JSON can hold, in the order given: how the ranges came about.
     """
     head = [f"  {json.dumps(key)}: {json.dumps(value, sort_keys=True)}" for key, value in about.items()]
+    if measured is not None:
+        entries = [f"    {json.dumps(key)}: {json.dumps(measured[key])}" for key in sorted(measured)]
+        head.append('  "statistics": {\n' + ",\n".join(entries) + "\n  }")
     lines = [f"    {json.dumps(tensor)}: {_text(ranges[tensor])}" for tensor in sorted(ranges)]
     body = "{\n" + ",\n".join(lines) + "\n  }" if lines else "{}"
     return "{\n" + ",\n".join([f'  "version": {VERSION}', *head, f'  "ranges": {body}']) + "\n}\n"

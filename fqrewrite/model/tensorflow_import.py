@@ -28,6 +28,18 @@ def tensorflow() -> Any:
     return _imported()
 
 
+def lite_schema() -> Any:
+    """Returns TensorFlow's module of TFLite's flatbuffer schema.
+
+    Raises:
+        ConfigError: as `tensorflow`.
+    """
+    tensorflow()
+    from tensorflow.lite.python import schema_py_generated
+
+    return schema_py_generated
+
+
 def first_line(error: Exception) -> str:
     """The first line of what TensorFlow says is wrong, without the traces that follow it."""
     lines = str(getattr(error, "message", None) or error).strip().splitlines()

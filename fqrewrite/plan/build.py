@@ -8,30 +8,27 @@ import msgspec
 
 from fqrewrite import __version__
 from fqrewrite.config.records import Config
-from fqrewrite.config.settings import LayerSettings, Settings
 from fqrewrite.errors import ConfigError
 from fqrewrite.ir.arity import check_arity
-from fqrewrite.ir.graph import Graph, Node, Value
+from fqrewrite.ir.graph import Graph, Node
 from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.layers import Layer
 from fqrewrite.match.proposal import (
     Decline,
-    ElementwiseProposal,
     FoldProposal,
     LayerProposal,
     Phase,
-    PlacementProposal,
     Proposal,
 )
 from fqrewrite.match.refusals import refuse_backward_pass, refuse_rewritten
+from fqrewrite.plan.contrib_placement import ContribPlacement
 from fqrewrite.plan.fixed_ranges import fix_ranges
 from fqrewrite.plan.folds import fold_item
 from fqrewrite.plan.functions import layers_in_functions
-from fqrewrite.plan.items import FoldItem, Note, Plan, Preparation
-from fqrewrite.plan.ledger import Ledger
-from fqrewrite.plan.names import Names
+from fqrewrite.plan.integer_placement import IntegerPlacement
+from fqrewrite.plan.items import Note, Plan, Preparation
 from fqrewrite.plan.outputs import named_outputs, sink_outputs
-from fqrewrite.plan.quantizers import QuantizerBuilder
+from fqrewrite.plan.planning import Planning
 from fqrewrite.rules import rules_of
 
 
@@ -67,6 +64,11 @@ def build_plan(
     return _Planner(analysis, config).plan(source_sha256, preparation or Preparation())
 
 
+_PLACEMENTS: dict[str, type[ContribPlacement] | type[IntegerPlacement]] = {
+    "contrib": ContribPlacement,
+    "integer": IntegerPlacement,
+}
+
 # What a batch norm and its statistics may be made of, between the layer and the fold; a second one has its own note.
 _BEFORE_BATCH_NORM = frozenset(
     {"Identity", "BiasAdd", "Add", "AddV2", "Mean", "SquaredDifference", "Sub", "Mul", "Cast", "Shape", "Size"}
@@ -76,21 +78,18 @@ _BEFORE_BATCH_NORM = frozenset(
 
 class _Planner:
     def __init__(self, analysis: Analysis, config: Config) -> None:
+        self.planning = Planning(analysis, config, self._proposals)
         self.analysis = analysis
         self.config = config
-        self.settings = Settings(config)
-        self.ledger = Ledger(Names(analysis.graph))
-        self.builder = QuantizerBuilder(analysis, self.ledger, config.scope, config.quant_delay)
-        self.layer_settings: dict[Node, LayerSettings] = {}
-        self.folds: dict[Node, FoldItem] = {}
+        self.ledger = self.planning.ledger
+        self.settings = self.planning.settings
+        self.folds = self.planning.folds
 
     def plan(self, source_sha256: str, preparation: Preparation) -> Plan:
         self._find_layers()
         self._find_folds()
         self.analysis.find_raw_outputs()
-        self._place_quantizers()
-        self._quantize_elementwise()
-        self._list_uncovered()
+        _PLACEMENTS[self.config.placement](self.planning).place()
         quantizers, range_notes = fix_ranges(self.ledger.quantizers, self.config)
         self._add_notes(range_notes)
         ledger, analysis = self.ledger, self.analysis
@@ -105,6 +104,7 @@ class _Planner:
             quantizers=quantizers,
             left_out=ledger.left_out,
             notes=ledger.notes,
+            sums=tuple(ledger.sums),
             preparation=preparation,
             layers=len(names | {entry.name for entry in ledger.left_out if entry.kind == "layer"}),
         )
@@ -113,6 +113,8 @@ class _Planner:
         """What the rules of a phase say, rule by rule; each proposal is acted on before the next one is asked for."""
         graph = self.analysis.graph
         for rule in rules_of(phase):
+            if self.config.placement not in rule.placements:
+                continue
             nodes = graph.by_op(*rule.ops)
             if order is not None:
                 wanted = set(nodes)
@@ -138,7 +140,7 @@ class _Planner:
         node = layer.node
         settings = self.settings.for_layer(layer.names, node.op)
         self.analysis.layers[node] = layer
-        self.layer_settings[node] = settings
+        self.planning.layer_settings[node] = settings
         if not settings.quantize:
             reason = settings.because or "a rule of the config leaves it float"
             self.ledger.leave_out_layer(node, "excluded-by-config", reason, settings.origin)
@@ -172,43 +174,15 @@ class _Planner:
                 text = f"{found.layer.node.name}: {consumer.name} reads it in front of its batch norm, and stays float"
                 self.ledger.note(Note(code="unfolded-branch", text=text))
 
-    def _place_quantizers(self) -> None:
-        claimed = set(self.analysis.set_aside)
-        for rule, proposal in self._proposals("placement"):
-            if isinstance(proposal, PlacementProposal) and proposal.layer.node not in claimed:
-                node = proposal.layer.node
-                claimed.add(node)
-                self.builder.place(proposal, self.folds.get(node), self.layer_settings[node], rule)
-
-    def _quantize_elementwise(self) -> None:
-        for rule, proposal in self._proposals("elementwise", self.analysis.order):
-            if isinstance(proposal, ElementwiseProposal):
-                self._elementwise(proposal.value, rule)
-            elif isinstance(proposal, Decline):
-                reason = proposal.reason
-                self.ledger.leave_out_tensor(proposal.node.value(), proposal.code, reason)
-
-    def _elementwise(self, value: Value, rule: str) -> None:
-        node = value.node
-        settings = self.settings.for_layer((node.name,), node.op)
-        if settings.quantize:
-            self.builder.elementwise(value, settings.activations, rule, settings.activations_origin)
-        else:
-            reason = settings.because or "a rule of the config leaves it float"
-            self.ledger.leave_out_tensor(value, "excluded-by-config", reason, settings.origin)
-
-    def _list_uncovered(self) -> None:
-        for _, proposal in self._proposals("coverage"):
-            if isinstance(proposal, Decline):
-                self.ledger.leave_out_tensor(proposal.node.value(), proposal.code, proposal.reason)
-
     def _add_notes(self, range_notes: tuple[Note, ...]) -> None:
         for note in range_notes:
             self.ledger.note(note)
         for unused in self.settings.unmatched():
+            if unused.origin.startswith("preset "):
+                continue  # a preset speaks of layers that a model may have
             text = f"{unused.origin}: the rule's selector {str(unused.selector)!r} matches no layer of this graph"
             self.ledger.note(Note(code="selector-matches-nothing", text=text))
-        for value in self.analysis.outputs:
+        for value in self.analysis.outputs if self.config.placement == "contrib" else ():
             if value in self.analysis.quantized and not value.uses():
                 text = f"{value}: the output is quantized behind the tensor of that name, which stays float"
                 self.ledger.note(Note(code="output-not-quantized", text=text))

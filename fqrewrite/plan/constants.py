@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
+_SMALLEST_CHANNEL = 1e-4
+"""The least range of a channel, as a part of the largest one's."""
+
+
 class NotConstant(Exception):
     """The expression holds an operation that is not evaluated here."""
 
@@ -84,9 +88,16 @@ def usable_limits(
         low, high = symmetric_limits(low, high, bits, narrow_range)
     else:
         low, high = np.minimum(low, 0), np.maximum(high, 0)
-    empty = (low == 0) & (high == 0)  # all is zero: any range is right, but FakeQuant needs min < max
-    high = np.where(empty, np.float32(1e-6), high)
-    low = np.where(empty & symmetric, np.float32(-1e-6), low)
+    if symmetric and low.size > 1:
+        # A channel of tiny weights (a dead one, after its batch norm is folded) still has a bias, whose integers have to
+        # fit into 32 bits: 17 biases of the PoseNet of npm do not otherwise (measured).
+        smallest = high.max() * _SMALLEST_CHANNEL
+        high, low = np.maximum(high, smallest), np.minimum(low, -smallest)
+    # All is zero: any range is right, but FakeQuant needs min < max, and with a small one the integers of a bias, whose
+    # scale is the product of two, would not fit into 32 bits.
+    empty = (low == 0) & (high == 0)
+    high = np.where(empty, np.float32(1), high)
+    low = np.where(empty & symmetric, np.float32(-1), low)
     return tuple(float(x) for x in low), tuple(float(x) for x in high)
 
 

@@ -15,7 +15,16 @@ import msgspec
 SCHEMA_VERSION = 2
 
 Statistics = Literal["batch", "moving"]
-Role = Literal["weights", "activation", "bypass_input", "bypass_output", "post_activation_bypass", "elementwise"]
+Role = Literal[
+    "weights",
+    "activation",
+    "bypass_input",
+    "bypass_output",
+    "post_activation_bypass",
+    "elementwise",
+    "input",
+    "constant",
+]
 Granularity = Literal["per_tensor", "per_channel"]
 RangeSource = Literal["last_value", "ema", "constant"]
 LeftOutKind = Literal["layer", "batch_norm", "tensor"]
@@ -81,6 +90,9 @@ class QuantizerItem(msgspec.Struct, frozen=True, kw_only=True):
         delay: number of steps before the tensor is quantized in training.
         rule: name of the rule that decided it.
         because: the config rule that shaped it, ``file:line``, when one did.
+        tied_with: scopes of the other quantizers of one range: each quantizes with the union of all their ranges.
+        takes_name: whether the quantized tensor bears the name of the tensor, as outputs of the graph do.
+        included: (min, max) that the range must hold beside: what a tensor of a fixed range brings into the union.
     """
 
     id: str
@@ -97,6 +109,9 @@ class QuantizerItem(msgspec.Struct, frozen=True, kw_only=True):
     delay: int
     rule: str
     because: str | None = None
+    tied_with: tuple[str, ...] = ()
+    takes_name: bool = False
+    included: tuple[float, float] = (0.0, 0.0)
 
 
 class MovingAverage(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,6 +268,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         config: the configuration as resolved.
         outputs: the tensors that are the point of the graph, ``node:port``.
         folds, quantizers, left_out, notes: what is done, and what is not.
+        sums: names of AddN nodes of two inputs that become Add, which has an integer kernel.
         layers: number of quantizable layers seen.
         preparation: what is done to the graph before; names in the plan are those of the prepared graph.
     """
@@ -267,10 +283,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     quantizers: tuple[QuantizerItem, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[Note, ...] = ()
+    sums: tuple[str, ...] = ()
     layers: int = 0
     preparation: Preparation = Preparation()
 
     @property
     def is_empty(self) -> bool:
-        """Whether no layer is quantized."""
-        return not any(item.layer for item in self.quantizers)
+        """Whether no layer is quantized and, in integer placement, no operation either."""
+        return not any(item.layer or item.role in ("activation", "input") for item in self.quantizers)

@@ -9,6 +9,7 @@ from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.proposal import Decline
 from fqrewrite.plan.items import FoldItem, LeftOut, LeftOutKind, Note, QuantizerItem
 from fqrewrite.plan.names import Names
+from fqrewrite.plan.ties import Ties
 
 
 class Ledger:
@@ -18,6 +19,7 @@ class Ledger:
         self.names = names
         self.folds: list[FoldItem] = []
         self.quantizers: list[QuantizerItem] = []
+        self.sums: list[str] = []
         self._left_out: dict[tuple[str, str], LeftOut] = {}
         self._notes: dict[Note, None] = {}
 
@@ -40,6 +42,19 @@ class Ledger:
         """Gives a weights quantizer another consumer that reads the same tensor under the same scheme."""
         item = self.quantizers[index]
         self.quantizers[index] = msgspec.structs.replace(item, edges=(*(item.edges or ()), edge))
+
+    def tie(self, ties: Ties) -> None:
+        """Makes quantizers share their ranges."""
+        groups = {scope: group for group in ties.groups() for scope in group[0]}
+        for index, item in enumerate(self.quantizers):
+            if item.scope in groups:
+                scopes, included = groups[item.scope]
+                others = tuple(scope for scope in scopes if scope != item.scope)
+                self.quantizers[index] = msgspec.structs.replace(item, tied_with=others, included=included)
+
+    def has_left_out(self, node: Node) -> bool:
+        """Whether a layer or batch norm is recorded as left out."""
+        return ("layer", node.name) in self._left_out or ("batch_norm", node.name) in self._left_out
 
     def note(self, note: Note) -> None:
         """Adds a note."""

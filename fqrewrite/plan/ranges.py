@@ -1,7 +1,9 @@
 """The ranges of an eval graph: every quantizer gets a constant, from the best source that knows one.
 
-    activations    config, ranges file, checkpoint when it was trained
+    activations    config, what an integer kernel fixes, ranges file, checkpoint when it was trained
     weights        config, ranges file, checkpoint when it was trained, the constant weights themselves
+
+Tensors that share a range get the union of what is known about each (`plan.ties`).
 
 A range that nobody knows is an error: the initial values of the training graph say nothing about the model.
 """
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 Range: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 """(minima, maxima), one of each for the tensor or for every channel, as observed."""
 
-Origin = Literal["config", "ranges file", "checkpoint", "weights"]
+Origin = Literal["config", "kernel", "ranges file", "checkpoint", "weights"]
 
+_OF_PARAMETERS = ("weights", "constant")
 _MOST_LISTED = 12
 _MOST_UNUSED_LISTED = 5
 
@@ -63,6 +66,22 @@ class ResolvedRanges(msgspec.Struct, frozen=True):
     plan: Plan
     notes: tuple[Note, ...]
     origins: dict[str, Origin]
+
+
+def share_ranges(items: Iterable[QuantizerItem]) -> tuple[QuantizerItem, ...]:
+    """Gives quantizers of constant ranges that are tied the union of their ranges; others stay as they are."""
+    items = tuple(items)
+    known = {item.scope: item for item in items if item.range.source == "constant"}
+    return tuple(_shared(item, known) if item.scope in known else item for item in items)
+
+
+def _shared(item: QuantizerItem, known: Mapping[str, QuantizerItem]) -> QuantizerItem:
+    if not item.tied_with and item.included == (0.0, 0.0):
+        return item
+    members = [item.range, *(known[scope].range for scope in item.tied_with if scope in known)]
+    low = min(item.included[0], *(end for spec in members for end in spec.minimum))
+    high = max(item.included[1], *(end for spec in members for end in spec.maximum))
+    return msgspec.structs.replace(item, range=_spec((low,), (high,), item, item.tensor))
 
 
 def range_variables(plan: Plan) -> tuple[str, ...]:
@@ -149,7 +168,7 @@ class _Resolver:
         if unknown:
             raise self._refusal(unknown)
         self._note_unused()
-        plan = msgspec.structs.replace(self.plan, quantizers=tuple(done))
+        plan = msgspec.structs.replace(self.plan, quantizers=share_ranges(done))
         return ResolvedRanges(plan, tuple(self.notes), self.origins)
 
     def _is_idle(self, item: QuantizerItem) -> bool:
@@ -161,13 +180,16 @@ class _Resolver:
         if item.range.source == "constant" and item.tensor in self.fixed:
             self.origins[item.id] = "config"
             return item.range
+        if item.range.source == "constant" and item.role not in _OF_PARAMETERS:
+            self.origins[item.id] = "kernel"
+            return item.range
         if item.tensor in self.sources.file:
             self.origins[item.id] = "ranges file"
             return self._from_file(item)
         try:
             found = self._from_checkpoint(item)
         except _Unknown as reason:
-            if item.role != "weights":
+            if item.role not in _OF_PARAMETERS:
                 known = list(self.sources.file)
                 listed = self.sources.file_name is not None
                 more = f"not in the ranges file{nearest_name(item.tensor, known)}; " if listed else ""

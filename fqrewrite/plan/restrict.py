@@ -18,7 +18,8 @@ def restrict(plan: Plan, graph: Graph) -> Plan:
     folds = tuple(item for item in plan.folds if _has_fold(item, graph))
     kept = {item.id for item in folds}
     quantizers = tuple(item for found in plan.quantizers if (item := _quantizer(found, graph, kept)) is not None)
-    return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers)
+    sums = tuple(name for name in plan.sums if name in graph)
+    return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers, sums=sums)
 
 
 def _has_fold(item: FoldItem, graph: Graph) -> bool:

@@ -10,6 +10,7 @@ _KINDS: dict[Kind, str] = {
     "error": "Errors end the run",
     "left-out": "Left out: why a layer, batch norm or tensor stays as it is",
     "note": "Notes are worth knowing",
+    "finding": "Findings of `fqrewrite check`",
 }
 _WIDTH = 100
 

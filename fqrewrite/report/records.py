@@ -51,7 +51,8 @@ class Range(Struct, frozen=True, kw_only=True):
         initial: (min, max) that the variables start from; null with "constant".
         decay: of the moving average per step, in [0, 1); null unless "ema".
         minimum, maximum: one number for the tensor, or one for each channel; null unless "constant".
-        origin: who knew a constant range of an eval graph: "config", "ranges file", "checkpoint" or "weights"; null
+        origin: who knew a constant range of an eval graph: "config", "kernel" (an integer kernel fixes it),
+            "ranges file", "checkpoint" or "weights"; null
             for any other range.
     """
 

@@ -12,7 +12,9 @@ from fqrewrite.match.proposal import Decline, LayerProposal, Proposal
 from fqrewrite.proto.dtypes import DT_FLOAT, dtype_name
 
 
-def propose_layer(node: Node, analysis: Analysis, kind: LayerKind, slots: tuple[int, ...]) -> Iterator[Proposal]:
+def propose_layer(
+    node: Node, analysis: Analysis, kind: LayerKind, slots: tuple[int, ...], operands: tuple[int, ...] = (0, 1)
+) -> Iterator[Proposal]:
     """The node is a layer when one of the input slots holds a parameter and the others data.
 
     Args:
@@ -20,11 +22,12 @@ def propose_layer(node: Node, analysis: Analysis, kind: LayerKind, slots: tuple[
         analysis: the graph around it.
         kind: what kind of layer it would be.
         slots: the input slots that may hold the weights, the usual one first.
+        operands: the input slots that hold weights and data.
     """
-    if len(node.inputs) < 2:
+    if len(node.inputs) <= max(operands):
         return
     parameter = analysis.parameters.is_parameter
-    if all(parameter(operand) for operand in node.inputs[:2]):
+    if all(parameter(node.inputs[slot]) for slot in operands):
         return  # part of the computation of a parameter, not a layer
     slot = next((slot for slot in slots if parameter(node.inputs[slot])), None)
     dtype = dtype_of(node)

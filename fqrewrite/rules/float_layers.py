@@ -1,4 +1,4 @@
-"""Operations with weights that preset contrib has no quantizer for: listed, never passed over in silence."""
+"""Operations with weights that no preset has a quantizer for: listed, never passed over in silence."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.proposal import Decline, Proposal, Rule
 
 _WHY = {
-    "Conv2DBackpropInput": "a transposed convolution has no quantizer in this preset",
     "Conv3D": "the integer runtime has no 3-D convolution",
     "Conv3DBackpropInputV2": "the integer runtime has no 3-D convolution",
     "DepthwiseConv2dNativeBackpropInput": "a transposed depthwise convolution has no quantizer in this preset",
     "Dilation2D": "the integer runtime has no morphological dilation",
-    "BatchMatMul": "a batch matmul has no quantizer in this preset",
-    "BatchMatMulV2": "a batch matmul has no quantizer in this preset",
-    "BatchMatMulV3": "a batch matmul has no quantizer in this preset",
-    "Einsum": "an einsum has no quantizer in this preset",
     "_FusedConv2D": "it is already fused by grappler",
     "_FusedDepthwiseConv2dNative": "it is already fused by grappler",
     "_FusedMatMul": "it is already fused by grappler",
@@ -42,6 +37,6 @@ RULE = Rule(
     name="float_layers",
     phase="layer",
     ops=tuple(_WHY),
-    summary="Transposed, 3-D, batched, sparse, recurrent and grappler-fused layers stay float and are listed.",
+    summary="3-D, sparse, recurrent and grappler-fused layers stay float and are listed.",
     propose=_propose,
 )

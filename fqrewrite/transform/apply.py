@@ -11,9 +11,10 @@ from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.ir.topology import topological_order
 from fqrewrite.match.parameters import is_constant, variables_of
 from fqrewrite.plan.items import Plan, QuantizerItem
+from fqrewrite.transform import templates
 from fqrewrite.transform.emitter import Emitter
 from fqrewrite.transform.fold import Folded, fold
-from fqrewrite.transform.quantize import Mode, quantize
+from fqrewrite.transform.quantize import Mode, quantize, range_tensors
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -53,6 +54,10 @@ def apply_plan(plan: Plan, editor: Editor, mode: Mode) -> Applied:
     check_applicable(plan, graph, mode)
     if not plan.folds and not plan.quantizers:
         return Applied(editor.log, ())
+    with editor.shared():
+        for name in plan.sums:
+            node = graph.node(name)
+            editor.become(node, templates.ADD, tuple(node.inputs))
     emitter = Emitter(editor, resource=plan.resource_variables)
     folded: dict[str, Folded] = {}
     results: dict[Value, Value] = {}
@@ -66,12 +71,29 @@ def apply_plan(plan: Plan, editor: Editor, mode: Mode) -> Applied:
     # Consumers are taken down for all quantizers before the first is inserted: none may see another's own nodes.
     devices = _variable_devices(plan, graph)
     work = [(item, *_site(item, graph, folded, results, retired)) for item in plan.quantizers]
+    work.sort(key=lambda entry: _moves(entry[0], entry[1]))  # a node that moves takes its quantized inputs along
+    ranges = {item.scope: range_tensors(item, resource=plan.resource_variables) for item in plan.quantizers}
     for item, value, edges in work:
         editor.begin(item.id)
-        quantize(item, value, edges, emitter, mode, devices.get(item.layer, ""))
+        tied = tuple(ranges[scope] for scope in item.tied_with if scope in ranges)
+        moves = _moves(item, value)
+        source = _move(value, f"{item.scope}/unquantized", editor) if moves else value
+        quantized = quantize(item, source, [] if moves else edges, emitter, mode, devices.get(item.layer, ""), tied)
+        if moves:
+            editor.become(value.node, templates.IDENTITY, (quantized,))
     editor.commit()
     topological_order(graph)  # edits must not have made a cycle
     return Applied(editor.log, tuple(emitter.variables))
+
+
+def _moves(item: QuantizerItem, value: Value) -> bool:
+    """Whether a node makes place for its quantized result: not for that of a fold, which has a name of its own."""
+    return item.takes_name and str(value) == item.tensor
+
+
+def _move(value: Value, name: str, editor: Editor) -> Value:
+    """The same operation under another name."""
+    return editor.clone(value.node, name, value.node.inputs).value(value.port)
 
 
 def _site(
@@ -89,8 +111,10 @@ def _site(
         return graph.value(item.tensor), [_edge(edge, graph) for edge in item.edges or ()]
     value = graph.value(item.tensor)
     value = results.get(value, value)
-    # What bears the batch norm's old name hands the folded result on, and stays in front of the quantizer.
-    return value, [use for use in value.uses() if use[0] is not retired.get(value)]
+    # What bears the batch norm's old name hands the folded result on, and stays in front of the quantizer, unless that
+    # takes the name over.
+    hidden = None if item.takes_name else retired.get(value)
+    return value, [use for use in value.uses() if use[0] is not hidden]
 
 
 def _edge(text: str, graph: Graph) -> tuple[Node, int]:

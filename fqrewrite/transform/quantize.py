@@ -10,6 +10,9 @@ Ranges always hold zero (Jacob et al. 2018, section 3). With bmin, bmax the extr
     biased += (1 - d) * (value - biased)     local_step += 1     min := biased / (1 - d^local_step)
 
 so that the first step uses the batch's own range. The quantizer reads a range after its update of this step.
+
+Tied quantizers use the union of their ranges: each its own after this step's update, the others' as they are when they
+are read. Waiting for all updates would be a cycle, as some of the tied tensors are computed from others.
 """
 
 from __future__ import annotations
@@ -24,15 +27,21 @@ from fqrewrite.ir.graph import Node, Value
 from fqrewrite.plan.items import QuantizerItem, RangeSpec, Scheme
 from fqrewrite.transform import templates
 from fqrewrite.transform.emitter import Emitter
-from fqrewrite.transform.variables import add_variable, update_variable
+from fqrewrite.transform.variables import add_variable, read_name, update_variable
 
 Mode = Literal["train", "eval"]
 
 
 def quantize(
-    item: QuantizerItem, value: Value, edges: list[tuple[Node, int]], emitter: Emitter, mode: Mode, variable_device: str
-) -> None:
-    """Inserts a quantizer behind `value` and makes `edges` read it.
+    item: QuantizerItem,
+    value: Value,
+    edges: list[tuple[Node, int]],
+    emitter: Emitter,
+    mode: Mode,
+    variable_device: str,
+    tied: tuple[tuple[str, str], ...] = (),
+) -> Value:
+    """Inserts a quantizer behind `value`, makes `edges` read it, and returns its output.
 
     Args:
         item: what to insert.
@@ -41,6 +50,7 @@ def quantize(
         emitter: where to add nodes.
         mode: "train" learns ranges, "eval" reads them.
         variable_device: device of the range variables.
+        tied: the tensors that hold min and max of the quantizers that share the range, see `range_tensors`.
     """
     kind = _Kind(
         mode=mode,
@@ -51,9 +61,12 @@ def quantize(
         delay=item.delay if mode == "train" else 0,
         device=value.node.proto.device,
         variable_device=variable_device,
+        tied=tied,
+        included=item.included,
     )
     (quantized,) = emitter.insert(kind, lambda: _Recorder(kind, emitter).record(), item.scope, (value,))
     emitter.editor.redirect(edges, quantized)
+    return quantized
 
 
 class _Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +80,19 @@ class _Kind(msgspec.Struct, frozen=True, kw_only=True):
     delay: int
     device: str
     variable_device: str
+    tied: tuple[tuple[str, str], ...]
+    included: tuple[float, float]
+
+
+def range_tensors(item: QuantizerItem, *, resource: bool) -> tuple[str, str]:
+    """The names of the tensors that hold a quantizer's own min and max.
+
+    Args:
+        item: the quantizer.
+        resource: whether its variables are resource variables.
+    """
+    suffix = "" if item.range.source == "constant" else f"/{read_name(resource)}"
+    return f"{item.scope}/min{suffix}", f"{item.scope}/max{suffix}"
 
 
 class _Recorder:
@@ -86,7 +112,7 @@ class _Recorder:
         x = parameter(0)
         if split:
             x = self._reshape("channels_last", x, (shape[0], shape[1], 1, self._channels()))
-        low, high = self._range(x)
+        low, high = self._shared(*self._range(x))
         template = templates.fake_quant(scheme.bits, scheme.narrow_range, self.per_channel)
         quantized = self.builder.add(template, template.op, x, low, high)
         if split:
@@ -110,6 +136,25 @@ class _Recorder:
                 self._update(high, "Assign", batch_high, "AssignMaxLast"),
             )
         return self._moving_average(low, batch_low, "min"), self._moving_average(high, batch_high, "max")
+
+    def _shared(self, low: str, high: str) -> tuple[str, str]:
+        """The union of the own range with the others' and with what it must hold beside."""
+        kind = self.kind
+        # Constant ranges hold the others' already (`plan.ranges.share_ranges`).
+        if kind.range.source == "constant" and kind.mode == "eval":
+            return low, high
+        ends = (("min", low, templates.MINIMUM, templates.MIN), ("max", high, templates.MAXIMUM, templates.MAX))
+        shared = []
+        for index, (end, own, of_two, of_all) in enumerate(ends):
+            others = [pair[index] for pair in kind.tied]
+            if kind.included[index]:
+                others.append(self._constant(kind.included[index]))
+            if len(others) > 1:
+                packed = self.builder.add(templates.pack(len(others)), f"tied_{end}/stack", *others)
+                axis = self.emitter.int_vector((0,), kind.device).node.name
+                others = [self.builder.add(of_all, f"tied_{end}/all", packed, axis)]
+            shared.append(self.builder.add(of_two, f"tied_{end}", own, *others) if others else own)
+        return shared[0], shared[1]
 
     def _batch_limits(self, x: str) -> tuple[str, str]:
         add, scheme = self.builder.add, self.kind.scheme

@@ -53,6 +53,12 @@ LESS_INT64 = template("Less", T=type_attr(DT_INT64))
 
 
 @cache
+def pack(number: int) -> Any:
+    """A Pack of this many float32 tensors."""
+    return template("Pack", T=_FLOAT, N=int_attr(number))
+
+
+@cache
 def bias_add(data_format: str) -> Any:
     """BiasAdd, which knows where the channels are."""
     return template("BiasAdd", T=_FLOAT, data_format=bytes_attr(data_format))

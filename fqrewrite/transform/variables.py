@@ -32,11 +32,15 @@ def add_variable(
     prefix = f"{name}/" if name else ""
     node = builder.add(template, name, device=device, is_handle=resource)
     initializer = builder.add(assign, f"{prefix}Assign", node, initial, device=device)
-    reading = "Read/ReadVariableOp" if resource else "read"
-    value = builder.add(read, f"{prefix}{reading}", node, device=device)
+    value = builder.add(read, f"{prefix}{read_name(resource)}", node, device=device)
     variable = BlockVariable(node, initializer, initial, value, resource)
     builder.add_variable(variable)
     return variable
+
+
+def read_name(resource: bool) -> str:
+    """The name of a variable's reading, below the variable's own."""
+    return "Read/ReadVariableOp" if resource else "read"
 
 
 def update_variable(

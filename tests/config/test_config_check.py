@@ -55,7 +55,7 @@ INVALID = [
     ("scope: 'net/*'", "config-value", ["a name scope such as net/block1"]),
     ("scope: |\n  net\n", "config-value", ["a name scope"]),
     ("preset: 3", "config-value", ["expected text, got 3"]),
-    ("weights: null", "config-value", ["with some of the keys bits, symmetric, granularity, got null"]),
+    ("weights: null", "config-value", ["with some of the keys bits, symmetric, narrow_range, granularity, got null"]),
     (
         "weights:\n  symmetric: false\n  bits: eight",
         "config-value",
@@ -126,7 +126,7 @@ INVALID = [
     ("quant_dealy: 3", "config-unknown-key", ["f.yaml:1: quant_dealy", "did you mean quant_delay?"]),
     ("Quant-Delay: 3", "config-unknown-key", ["did you mean quant_delay?"]),
     ("bits: 3", "config-unknown-key", ["did you mean weights.bits or activations.bits?"]),
-    ("zzz: 3", "config-unknown-key", ["known here: version, preset, quant_delay"]),
+    ("zzz: 3", "config-unknown-key", ["known here: version, preset, placement"]),
     ("1: 3", "config-unknown-key", ["unknown key 1"]),
     (
         "weights:\n  bits: 4\n  ema_deca: 4",

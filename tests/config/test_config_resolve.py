@@ -159,7 +159,7 @@ def test_ranges_and_bindings_are_merged_name_by_name(tmp_path: Path, monkeypatch
 def test_a_config_can_be_printed_for_the_report(tmp_path: Path) -> None:
     file = write(tmp_path, "rules:\n  - {match: a/**, weights: {bits: 4}}\n")
     printed = json.loads(msgspec.json.encode(resolve(file)))
-    assert printed["weights"] == {"bits": 8, "symmetric": False, "granularity": "per_tensor"}
+    assert printed["weights"] == {"bits": 8, "symmetric": False, "narrow_range": True, "granularity": "per_tensor"}
     assert printed["rules"] == [{"selector": {"name": "a/**"}, "weights": {"bits": 4}, "origin": f"{file}:2"}]
     assert printed["origins"]["weights.bits"] == "preset contrib"
 

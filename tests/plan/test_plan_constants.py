@@ -78,7 +78,7 @@ def _expected(values: list[float], bits: int, symmetric: bool, narrow: bool) -> 
     """The range of one channel, number by number, from semantics.md A2."""
     low, high = min(values), max(values)
     if low == high == 0:
-        return (-1e-6 if symmetric else 0.0), 1e-6
+        return (-1.0 if symmetric else 0.0), 1.0
     if symmetric and narrow:
         return min(low, -high), max(high, -low)
     if symmetric:

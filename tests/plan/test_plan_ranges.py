@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from planning import INPUT, conv
+from planning import INPUT, conv, integer_plan
 
 from fqrewrite.config.records import ActivationSettings, Config, WeightSettings
 from fqrewrite.errors import InputError, Refusal
@@ -122,7 +122,7 @@ def test_schemes_of_weights() -> None:
     settings = WeightSettings(granularity="per_channel", symmetric=True)
     found = resolve(plan_of(weights=settings), checkpoint=variables(weights_min=None))
     low, high = limits(found, "a/weights_quant")
-    assert high == (2, 3, 4, float(np.float32(1e-6)))
+    assert high == (2, 3, 4, 1)
     assert low == tuple(-end for end in high)
 
 
@@ -213,7 +213,7 @@ def test_observed_ranges_become_those_of_the_scheme() -> None:
         assert note.code == "range-widened"
         assert note.text.startswith("r.json: ranges: a/Relu:0 does not hold zero")
     found, ends = of(0, 0)
-    assert (ends, found.notes) == ((0, float(np.float32(1e-6))), ())
+    assert (ends, found.notes) == ((0, 1), ())
     assert of(0.5, 127, activations=ActivationSettings(symmetric=True))[1] == (-128, 127)
 
 
@@ -261,3 +261,35 @@ def test_entries_of_the_file_that_are_not_used() -> None:
     (note,) = resolve(plan_of(), file=file).notes
     assert note.code == "range-unused"
     assert note.text == "r.json: no quantizer is on 7 of 8 tensors: t0:0, t1:0, t2:0, t3:0, t4:0, ..."
+
+
+JOINED = "x = Placeholder\nz = Placeholder\naxis = Const {value: 3}\ns = Sigmoid(x)\ny = ConcatV2(x, z, s, axis)\n"
+
+
+def test_tied_tensors_get_the_union_and_what_a_kernel_fixes_is_in_it() -> None:
+    plan = integer_plan(JOINED)
+    file = {"x:0": ((-0.5,), (0.25,)), "z:0": ((-2.0,), (0.5,)), "y:0": ((-0.5,), (0.75,))}
+    found = resolve(plan, JOINED, file=file)
+    for tensor in "xzy":
+        assert limits(found, f"{tensor}/quant") == ((-2.0,), (255 / 256,))
+    assert limits(found, "s/quant") == ((0.0,), (255 / 256,))
+    assert {key: origin for key, origin in found.origins.items() if "s/quant" in key} == {"quantize:s/quant": "kernel"}
+
+
+def test_a_kernel_goes_before_the_ranges_file() -> None:
+    plan = integer_plan("x = Placeholder\ny = Softmax(x)\n")
+    file = {"x:0": ((-1.0,), (1.0,)), "y:0": ((0.0,), (0.5,))}
+    assert limits(resolve(plan, "x = Placeholder\ny = Softmax(x)\n", file=file), "y/quant") == ((0.0,), (255 / 256,))
+
+
+def test_constants_that_are_read_like_activations_know_their_range() -> None:
+    text = "x = Placeholder\nk = Const {value: [1.5, -2.0]}\ny = Mul(x, k)\n"
+    found = resolve(integer_plan(text), text, file={"x:0": ((-1.0,), (1.0,)), "y:0": ((-3.0,), (3.0,))})
+    assert limits(found, "k/quant") == ((-2.0,), (1.5,))
+
+
+def test_variables_that_are_read_like_activations_are_evaluated_when_they_are_frozen() -> None:
+    text = "x = Placeholder\nk = VariableV2 {shape: [2]}\nk/read = Identity(k)\ny = Mul(x, k/read)\n"
+    frozen = text.replace("VariableV2 {shape: [2]}", "Const {value: [1.5, -2.0]}")
+    found = resolve(integer_plan(text), frozen, file={"x:0": ((-1.0,), (1.0,)), "y:0": ((-3.0,), (3.0,))})
+    assert limits(found, "k/read/quant") == ((-2.0,), (1.5,))

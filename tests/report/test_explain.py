@@ -25,7 +25,7 @@ def test_every_code_is_explained_and_listed(name: str) -> None:
 
 def test_the_list_is_by_kind_and_then_by_name() -> None:
     blocks = explain_text(None).split("\n\n")
-    kinds = ["error", "left-out", "note"]
+    kinds = ["error", "left-out", "note", "finding"]
     for block, kind in zip(blocks, kinds, strict=True):
         names = [line.split()[0] for line in block.splitlines()[1:]]
         assert names == sorted(code.name for code in CODES.values() if code.kind == kind)

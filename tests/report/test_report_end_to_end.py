@@ -10,11 +10,12 @@ from google.protobuf import text_format
 
 from fqrewrite.config.records import Config, Rule, WeightOverrides
 from fqrewrite.config.selectors import Selector
-from fqrewrite.evaluate import Recovered, evaluate_model
+from fqrewrite.evaluate import evaluate_model
 from fqrewrite.model.container import Model, load
 from fqrewrite.plan.ranges import RangeSources
 from fqrewrite.plan.serialise import plan_from_json, plan_to_json
 from fqrewrite.proto import GraphDef
+from fqrewrite.recovery import Recovered
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
 from fqrewrite.report.render import render, to_json

@@ -1,0 +1,33 @@
+"""Operations of one input, or of two on their own scales, whose result has a range of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fqrewrite.ir.graph import Node
+from fqrewrite.match.analysis import Analysis
+from fqrewrite.match.parameters import constant_float
+from fqrewrite.match.proposal import Proposal, Rule, SiteProposal
+
+_ONE = ("Relu", "Relu6", "LeakyRelu", "Abs", "Exp", "Log", "Sqrt", "Rsqrt", "Sum", "Mean", "Prod", "Pow")
+_TWO = ("SquaredDifference", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
+
+
+def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
+    if node in analysis.layers or (node.op == "Pow" and constant_float(node.inputs[1]) != 2):
+        return
+    operands = node.inputs[:2] if node.op in _TWO else node.inputs[:1]
+    yield SiteProposal(result=node.value(), operands=tuple(operands))
+
+
+RULE = Rule(
+    name="own_range",
+    phase="site",
+    rank=2,
+    ops=_ONE + _TWO,
+    summary="Activations that nothing fuses (`Relu`, `LeakyRelu`), `Abs`, `Exp`, `Log`, `Sqrt`, `Rsqrt`, `Sum`, "
+    "`Mean`, `Prod`, squares by `Pow`, `SquaredDifference` and matmuls of data with data "
+    "need ranges of input and result.",
+    propose=_propose,
+    placements=("integer",),
+)
