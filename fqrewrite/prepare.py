@@ -16,13 +16,14 @@ import msgspec
 from fqrewrite.config.records import Config
 from fqrewrite.errors import ConfigError
 from fqrewrite.ir.editor import Editor
+from fqrewrite.ir.functions import functions_of
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.ir.inline import resolve_if
 from fqrewrite.ir.topology import topological_order
 from fqrewrite.match.conditionals import Resolution, has_conditionals, resolve_predicates
 from fqrewrite.match.labels import depends_on_labels
 from fqrewrite.match.parameters import Parameters, dtype_of, static_shape
-from fqrewrite.match.phase import PLACEHOLDERS, find_phases
+from fqrewrite.match.phase import PLACEHOLDERS, find_phases, takes_batch_statistics
 from fqrewrite.match.predicates import Predicates, Scalar
 from fqrewrite.match.reach import ancestors, with_initializers
 from fqrewrite.match.refusals import backward_pass
@@ -33,6 +34,8 @@ from fqrewrite.transform.prune import prune
 
 PREPARATION = "preparation"
 """The item of the edit log under which these edits stand."""
+
+_ASSIGNMENTS = ("Assign", "Scatter")
 
 Binding = Scalar | tuple[Scalar, ...]
 
@@ -45,15 +48,24 @@ def decide_preparation(graph: Graph, config: Config, *, strip_training: bool, th
             dtype or number of elements.
     """
     bound = {name: _checked(name, value, graph) for name, value in sorted(config.bindings.items())}
-    phases = find_phases(graph, topological_order(graph)) if has_conditionals(graph) else {}
+    order = topological_order(graph) if has_conditionals(graph) else []
+    phases = find_phases(graph, order) if order else {}
     # A phase that is bound to training is one still: the eval graph of a training graph has the other.
     phases = {name: value for name, value in phases.items() if bound.get(name, value) == value}
     return Preparation(
         bound={name: value for name, value in bound.items() if name not in phases},
         phases=phases,
-        training=not phases or bool(data_updates(graph)),
+        training=not phases or _has_updates(graph) or not takes_batch_statistics(graph, order, phases),
         strip_training=strip_training,
         thaw=thaw,
+    )
+
+
+def _has_updates(graph: Graph) -> bool:
+    """Whether moving averages are updated, if only in a branch of a conditional."""
+    functions = functions_of(graph.graph_def).values()
+    return bool(data_updates(graph)) or any(
+        node.op.startswith(_ASSIGNMENTS) for function in functions for node in function.node_def
     )
 
 
@@ -61,7 +73,7 @@ def data_updates(graph: Graph) -> list[Node]:
     """Assignments of something computed from data in the forward pass: moving averages."""
     backward = backward_pass(graph)
     parameters = Parameters()
-    ops = [op for op in graph.op_types() if op.startswith(("Assign", "Scatter"))]
+    ops = [op for op in graph.op_types() if op.startswith(_ASSIGNMENTS)]
     return [
         node
         for node in graph.by_op(*ops)
@@ -92,11 +104,11 @@ def strip(editor: Editor, outputs: Iterable[Value], also: Iterable[Node]) -> dic
     return prune(editor, with_initializers(ancestors(roots)))
 
 
-def resolve_for_planning(editor: Editor, preparation: Preparation, outputs: Iterable[str]) -> int:
+def resolve_for_planning(editor: Editor, preparation: Preparation, kept: Iterable[str]) -> int:
     """Brings a graph into the form that is planned on; returns the number of conditionals that were resolved.
 
-    The sides of conditionals that are not taken are removed, and so are their own nodes, but for outputs and what
-    something waits for.
+    The sides of conditionals that are not taken are removed, and so are their own nodes, but for what something waits
+    for and these nodes, which are read from outside: outputs, updates.
     """
     if not preparation.bound and not preparation.phases:
         return 0
@@ -111,7 +123,7 @@ def resolve_for_planning(editor: Editor, preparation: Preparation, outputs: Iter
     resolve(editor, known, known.choices)
     bind(editor, bound)
     editor.remove(known.dead)
-    needed = {control for node in graph for control in node.controls} | {graph.node(name) for name in outputs}
+    needed = {control for node in graph for control in node.controls} | {graph.node(name) for name in kept}
     passed = [*known.switches, *known.choices, *inlined]
     editor.remove([node for node in passed if node.name in graph and not node.uses and node not in needed])
     return len(known.choices) + len(inlined)
@@ -225,8 +237,14 @@ def _resolution(graph: Graph, bound: Mapping[Node, Binding]) -> Resolution:
 
 def _bound(graph: Graph, preparation: Preparation, *, training: bool) -> dict[Node, Binding]:
     """Placeholders and their values, phases those of training or of inference."""
-    values = {**preparation.bound, **{name: value == training for name, value in preparation.phases.items()}}
-    return {graph.nodes[name]: value for name, value in values.items() if name in graph}
+    bound: dict[Node, Binding] = {
+        graph.nodes[name]: value for name, value in preparation.bound.items() if name in graph
+    }
+    for name, value in preparation.phases.items():
+        if name in graph:
+            node = graph.nodes[name]
+            bound[node] = value == training if dtype_of(node) == DT_BOOL else int(value == training)
+    return bound
 
 
 def _checked(name: str, value: Binding, graph: Graph) -> Binding:
