@@ -97,11 +97,28 @@ def strip(editor: Editor, outputs: Iterable[Value], also: Iterable[Node]) -> dic
     """
     graph = editor.graph
     roots = [value.node for value in outputs]
+    backward = _wait_no_more(editor)
     labelled = depends_on_labels(graph, ancestors(roots))
     roots += [node for node in data_updates(graph) if node not in labelled]
-    backward = backward_pass(graph)
     roots += [node for node in also if node not in backward]
     return prune(editor, with_initializers(ancestors(roots)))
+
+
+def _wait_no_more(editor: Editor) -> set[Node]:
+    """Lets nothing in the forward pass wait for the backward pass, as a loss does that is fetched to train.
+
+    Returns:
+        The backward pass, and what only waits for it.
+    """
+    backward = backward_pass(editor.graph)
+    for node in topological_order(editor.graph) if backward else ():
+        waits = backward.intersection(node.controls) if node not in backward else ()
+        if waits and not node.inputs:
+            backward.add(node)
+            continue
+        for control in waits:
+            editor.drop_control(node, control)
+    return backward
 
 
 def resolve_for_planning(editor: Editor, preparation: Preparation, kept: Iterable[str]) -> int:

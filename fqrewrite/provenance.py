@@ -176,6 +176,8 @@ def _leave_scope(graph_def: Any, scope: str) -> None:
     for node in graph_def.node:
         if "_class" in node.attr:
             del node.attr["_class"]
+        if "frame_name" in node.attr:  # of a while loop; an import puts the scope in front
+            node.attr["frame_name"].s = node.attr["frame_name"].s.removeprefix(scope.encode())
 
 
 def _rename(graph_def: Any, renamed: Callable[[str], str]) -> None:

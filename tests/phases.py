@@ -83,7 +83,7 @@ def selected(y: Any, training: Any) -> Any:
 def whole(y: Any, training: Any) -> Any:
     """Everything twice, on both sides of one conditional."""
     gamma, beta, mean, variance = _parameters(y)
-    weights = variable("inner", (3, 3, int(y.shape[-1]), 4), False)
+    weights = variable("inner", (3, 3, int(y.shape[-1]), 4), tf1.control_flow_v2_enabled())
 
     def net(is_training: bool) -> Any:
         stored = (None, None) if is_training else (mean, variance)
@@ -115,7 +115,7 @@ def nested(y: Any, training: Any) -> Any:
 
 def looped(y: Any, training: Any) -> Any:
     """A dropout in a while loop of three steps."""
-    weights = variable("recurrent", (1, 1, int(y.shape[-1]), int(y.shape[-1])), False)
+    weights = variable("recurrent", (1, 1, int(y.shape[-1]), int(y.shape[-1])), tf1.control_flow_v2_enabled())
 
     def step(count: Any, state: Any) -> tuple[Any, Any]:
         return count + 1, dropout(tf1.nn.relu(tf1.nn.conv2d(state, weights, 1, "SAME")), training)
@@ -124,9 +124,7 @@ def looped(y: Any, training: Any) -> Any:
 
 
 Body = Callable[[Any, Any], Any]
-BODIES: dict[str, Body] = {
-    body.__name__: body for body in (fused, unfused, selected, whole, dropout, nested, looped)
-}
+BODIES: dict[str, Body] = {body.__name__: body for body in (fused, unfused, selected, whole, dropout, nested, looped)}
 
 
 def switched(body: Body, *, form: str = "bool", v2: bool = False) -> Switched:
@@ -135,7 +133,7 @@ def switched(body: Body, *, form: str = "bool", v2: bool = False) -> Switched:
     Args:
         body: what depends on the phase.
         form: of the placeholder: "bool", "default", "inverted" or "int".
-        v2: whether conditionals and loops are calls of functions.
+        v2: whether conditionals and loops are calls of functions, and variables resources.
     """
     graph = tf1.Graph()
     with graph.as_default(), _control_flow(v2):
@@ -144,12 +142,12 @@ def switched(body: Body, *, form: str = "bool", v2: bool = False) -> Switched:
         labels = tf1.placeholder(tf1.int32, SHAPE[:1], name="labels")
         training = _phase(form)
         with tf1.variable_scope("first"):
-            y = layer("conv", x, 4, False)
+            y = layer("conv", x, 4, v2)
             y = tf1.nn.relu(body(y, training), name="Relu")
         with tf1.variable_scope("logits"):
-            weights = variable("weights", (SHAPE[1] * SHAPE[2] * 4, 3), False)
+            weights = variable("weights", (SHAPE[1] * SHAPE[2] * 4, 3), v2)
             y = tf1.matmul(tf1.reshape(y, [SHAPE[0], -1]), weights, name="MatMul")
-            y = tf1.nn.bias_add(y, variable("biases", (3,), False), name="BiasAdd")
+            y = tf1.nn.bias_add(y, variable("biases", (3,), v2), name="BiasAdd")
         output = tf1.identity(y, name="output")
         cross_entropy = tf1.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=output)
         tf1.losses.add_loss(tf1.reduce_mean(cross_entropy, name="loss"))
@@ -182,12 +180,12 @@ def _control_flow(v2: bool) -> Iterator[None]:
 
 
 def _parameters(y: Any) -> list[Any]:
-    channels = (int(y.shape[-1]),)
+    channels, resource = (int(y.shape[-1]),), tf1.control_flow_v2_enabled()
     return [
-        variable("gamma", channels, False, value=1.0),
-        variable("beta", channels, False),
-        variable("moving_mean", channels, False, trainable=False, value=0.0),
-        variable("moving_variance", channels, False, trainable=False, value=1.0),
+        variable("gamma", channels, resource, value=1.0),
+        variable("beta", channels, resource),
+        variable("moving_mean", channels, resource, trainable=False, value=0.0),
+        variable("moving_variance", channels, resource, trainable=False, value=1.0),
     ]
 
 

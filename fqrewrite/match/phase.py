@@ -7,7 +7,7 @@ norms in training mode, dropout, statistics of the batch; on the other, moving a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fqrewrite.ir.functions import functions_of
@@ -63,7 +63,7 @@ def takes_batch_statistics(graph: Graph, order: list[Node], phases: dict[str, bo
     """Whether batch norms normalise with the statistics of the batch when all phases are bound to training."""
     known = resolve_predicates(graph, order, Predicates({graph.nodes[name]: value for name, value in phases.items()}))
     marks = _marks(graph, known, Parameters())
-    return any(not _RANDOM.match(node.op) for node in (*marks, *_marks_of_branches(graph, known)))
+    return any(not _RANDOM.match(node.op) for node in marks) or _marks_of_branches(graph, known, _is_training_norm) > 0
 
 
 def open_predicates(graph: Graph) -> list[Node]:
@@ -86,7 +86,9 @@ def decides(placeholder: Node) -> bool:
     seen, queue = {placeholder}, [placeholder]
     for node in queue:
         for consumer, slot in node.uses:
-            if (consumer.op in SWITCH and slot == 1) or (consumer.op in CALLS and is_bool):
+            if consumer.op in SWITCH and slot == 1:
+                return True
+            if is_bool and (consumer.op in CALLS or consumer.op in IF):  # the predicate, or handed on to one inside
                 return True
             # Where the shape is not known, a Select may choose between elements.
             if slot == 0 and (consumer.op in IF or (consumer.op in SELECT and (shape is not None or named))):
@@ -100,12 +102,12 @@ def decides(placeholder: Node) -> bool:
 def _training_marks(graph: Graph, order: list[Node], bound: dict[Node, Scalar], parameters: Parameters) -> int:
     """How much in a graph, with these placeholders bound, belongs to training."""
     known = resolve_predicates(graph, order, Predicates(bound))
-    return sum(1 for _ in (*_marks(graph, known, parameters), *_marks_of_branches(graph, known)))
+    return sum(1 for _ in _marks(graph, known, parameters)) + _marks_of_branches(graph, known, _is_mark)
 
 
 def _marks(graph: Graph, known: Resolution, parameters: Parameters) -> Iterator[Node]:
     for node in graph.by_op(*_BATCH_NORMS):
-        if node not in known.dead and get_bool(node.proto, "is_training", True):
+        if node not in known.dead and _is_training_norm(node.proto):
             yield node
     for op in graph.op_types():
         if _RANDOM.match(op):
@@ -118,21 +120,33 @@ def _marks(graph: Graph, known: Resolution, parameters: Parameters) -> Iterator[
             yield node
 
 
-def _marks_of_branches(graph: Graph, known: Resolution) -> Iterator[Any]:
-    """NodeDefs in the branches of Ifs that are taken, and in what they call, that belong to training."""
-    if not known.branches:
-        return
-    library = functions_of(graph.graph_def)
-    branches = {node: "then_branch" if taken else "else_branch" for node, taken in known.branches.items()}
-    queue = [node.proto.attr[key].func.name for node, key in branches.items()]
-    seen = set(queue)
-    for name in queue:
-        for node in library[name].node_def if name in library else ():
-            if (node.op in _BATCH_NORMS and get_bool(node, "is_training", True)) or _RANDOM.match(node.op):
-                yield node
-            called = [node.attr[key].func.name for key in sorted(node.attr) if node.attr[key].HasField("func")]
-            queue += [name for name in called if name not in seen]
-            seen.update(called)
+def _marks_of_branches(graph: Graph, known: Resolution, is_mark: Callable[[Any], bool]) -> int:
+    """How many marks are in the branches of Ifs that are taken, and in what they call."""
+    library = functions_of(graph.graph_def) if known.branches else {}
+
+    def count(name: str, callers: frozenset[str]) -> int:
+        if name not in library or name in callers:
+            return 0
+        path, total = callers | {name}, 0
+        for node in library[name].node_def:
+            total += is_mark(node)
+            called = {
+                key: count(node.attr[key].func.name, path) for key in node.attr if node.attr[key].HasField("func")
+            }
+            # Of a conditional in a branch, what is there on either side.
+            total += min(called.values(), default=0) if node.op in IF else sum(called.values())
+        return total
+
+    branches = [(node, "then_branch" if taken else "else_branch") for node, taken in known.branches.items()]
+    return sum(count(node.proto.attr[key].func.name, frozenset()) for node, key in branches)
+
+
+def _is_mark(node_def: Any) -> bool:
+    return _is_training_norm(node_def) or _RANDOM.match(node_def.op) is not None
+
+
+def _is_training_norm(node_def: Any) -> bool:
+    return node_def.op in _BATCH_NORMS and get_bool(node_def, "is_training", True)
 
 
 def _is_statistic(value: Value) -> bool:
