@@ -18,7 +18,6 @@ from fqrewrite.errors import ConfigError
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.functions import functions_of
 from fqrewrite.ir.graph import Graph, Node, Value
-from fqrewrite.ir.inline import resolve_if
 from fqrewrite.ir.topology import topological_order
 from fqrewrite.match.conditionals import Resolution, has_conditionals, resolve_predicates
 from fqrewrite.match.labels import depends_on_labels
@@ -29,7 +28,7 @@ from fqrewrite.match.reach import ancestors, with_initializers
 from fqrewrite.match.refusals import backward_pass
 from fqrewrite.plan.items import Plan, Preparation
 from fqrewrite.proto.dtypes import DT_BOOL, DT_STRING, FLOATING, dtype_name
-from fqrewrite.transform.conditionals import bind, resolve
+from fqrewrite.transform.conditionals import bind, inline, resolve
 from fqrewrite.transform.prune import prune
 
 PREPARATION = "preparation"
@@ -131,19 +130,18 @@ def resolve_for_planning(editor: Editor, preparation: Preparation, kept: Iterabl
         return 0
     graph = editor.graph
     bound = _bound(graph, preparation, training=preparation.training)
-    known, inlined = _resolution(graph, bound), list[Node]()
+    known, count, passed = _resolution(graph, bound), 0, list[Node]()
     while known.branches:
-        for node, taken in known.branches.items():
-            resolve_if(editor, node, taken)
-        inlined += known.branches
+        passed += inline(editor, known.branches)
+        count += len(known.branches)
         known = _resolution(graph, bound)
     resolve(editor, known, known.choices)
     bind(editor, bound)
     editor.remove(known.dead)
     needed = {control for node in graph for control in node.controls} | {graph.node(name) for name in kept}
-    passed = [*known.switches, *known.choices, *inlined]
+    passed += [*known.switches, *known.choices]
     editor.remove([node for node in passed if node.name in graph and not node.uses and node not in needed])
-    return len(known.choices) + len(inlined)
+    return len(known.choices) + count
 
 
 def resolve_for_inference(editor: Editor, preparation: Preparation, plan: Plan, outputs: Iterable[Value]) -> int:
@@ -168,10 +166,12 @@ def resolve_for_inference(editor: Editor, preparation: Preparation, plan: Plan, 
         branches = sides.inference.branches
         if not branches:
             break
+        chosen = {}
         for node, taken in branches.items():
             other = sides.training.branches.get(node, taken)
             scope = f"{node.name}/{'then' if other else 'else'}/"
-            resolve_if(editor, node, other if any(name.startswith(scope) for name in touched) else taken)
+            chosen[node] = other if any(name.startswith(scope) for name in touched) else taken
+        inline(editor, chosen)
         count += len(branches)
     roots = [value.node for value in outputs]
     choices = sides.choose(roots, {graph.nodes[name] for name in touched if name in graph})

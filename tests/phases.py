@@ -51,7 +51,7 @@ def fused(y: Any, training: Any) -> Any:
 
 
 def unfused(y: Any, training: Any) -> Any:
-    """As `tf.layers.batch_normalization` with `fused=False`: conditionals on the moments, and updates inside of others."""
+    """As `tf.layers.batch_normalization` with `fused=False`: conditionals on the moments, updates in others."""
     gamma, beta, mean, variance = _parameters(y)
     moments = tf1.nn.moments(y, [0, 1, 2])
     used = []

@@ -237,9 +237,11 @@ def test_strip() -> None:
     dw = MatMul(x, back) {transpose_a: true}
     apply = ApplyGradientDescent(w, start, dw)
     done = NoOp(^apply)
+    after = Identity(loss, ^done)
     """
     graph = Graph(parse_text(text))
-    removed = strip(Editor(graph), [graph.value("out")], [graph.node("loss"), graph.node("apply"), graph.node("done")])
+    removed = strip(Editor(graph), [graph.value("out")], [graph.node(name) for name in ("after", "apply", "done")])
     gone = {"total", "count", "back", "dw", "apply", "done"}
     assert set(graph.nodes) == set(Graph(parse_text(text)).nodes) - gone
+    assert graph.node("after").controls == []
     assert sum(removed.values()) == len(gone)

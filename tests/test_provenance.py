@@ -156,8 +156,8 @@ def sources() -> dict[str, Source]:
         net = two_layers(resource=resource)
         found["resource variables" if resource else "variables"] = Source(net.meta, net.feeds(1)[0])
     for name, v2 in (("fused", False), ("unfused", False), ("dropout", True), ("looped", False), ("nested", True)):
-        net = switched(BODIES[name], v2=v2)
-        found[f"{name}, {'v2' if v2 else 'v1'}"] = Source(net.meta, net.feed(training=False))
+        case = switched(BODIES[name], v2=v2)
+        found[f"{name}, {'v2' if v2 else 'v1'}"] = Source(case.meta, case.feed(training=False))
     return found
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from fqrewrite.ir.functions import functions_of
+from fqrewrite.ir.functions import count_nodes, functions_of
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.match.conditionals import CALLS, IF, MERGE, SELECT, SWITCH, Resolution, resolve_predicates
 from fqrewrite.match.parameters import VARIABLE_OPS, Parameters
@@ -107,7 +106,7 @@ def _training_marks(graph: Graph, order: list[Node], bound: dict[Node, Scalar], 
 
 def _marks(graph: Graph, known: Resolution, parameters: Parameters) -> Iterator[Node]:
     for node in graph.by_op(*_BATCH_NORMS):
-        if node not in known.dead and _is_training_norm(node.proto):
+        if node not in known.dead and _is_training_norm(node):
             yield node
     for op in graph.op_types():
         if _RANDOM.match(op):
@@ -120,33 +119,21 @@ def _marks(graph: Graph, known: Resolution, parameters: Parameters) -> Iterator[
             yield node
 
 
-def _marks_of_branches(graph: Graph, known: Resolution, is_mark: Callable[[Any], bool]) -> int:
+def _marks_of_branches(graph: Graph, known: Resolution, is_mark: Callable[[Node], bool]) -> int:
     """How many marks are in the branches of Ifs that are taken, and in what they call."""
-    library = functions_of(graph.graph_def) if known.branches else {}
-
-    def count(name: str, callers: frozenset[str]) -> int:
-        if name not in library or name in callers:
-            return 0
-        path, total = callers | {name}, 0
-        for node in library[name].node_def:
-            total += is_mark(node)
-            called = {
-                key: count(node.attr[key].func.name, path) for key in node.attr if node.attr[key].HasField("func")
-            }
-            # Of a conditional in a branch, what is there on either side.
-            total += min(called.values(), default=0) if node.op in IF else sum(called.values())
-        return total
-
+    if not known.branches:
+        return 0
+    library = functions_of(graph.graph_def)
     branches = [(node, "then_branch" if taken else "else_branch") for node, taken in known.branches.items()]
-    return sum(count(node.proto.attr[key].func.name, frozenset()) for node, key in branches)
+    return sum(count_nodes(library, node.proto.attr[key].func.name, is_mark) for node, key in branches)
 
 
-def _is_mark(node_def: Any) -> bool:
-    return _is_training_norm(node_def) or _RANDOM.match(node_def.op) is not None
+def _is_mark(node: Node) -> bool:
+    return _is_training_norm(node) or _RANDOM.match(node.op) is not None
 
 
-def _is_training_norm(node_def: Any) -> bool:
-    return node_def.op in _BATCH_NORMS and get_bool(node_def, "is_training", True)
+def _is_training_norm(node: Node) -> bool:
+    return node.op in _BATCH_NORMS and get_bool(node.proto, "is_training", True)
 
 
 def _is_statistic(value: Value) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from fqrewrite.errors import ConfigError
 from fqrewrite.ir.graph import Graph, Node, Value, split_tensor
 from fqrewrite.match.analysis import Analysis
-from fqrewrite.match.parameters import dtype_of
+from fqrewrite.match.parameters import dtype_of, strip_identity
 from fqrewrite.match.reach import ancestors
 from fqrewrite.match.refusals import backward_pass
 from fqrewrite.proto.dtypes import DT_RESOURCE, DT_STRING, DT_VARIANT
@@ -104,7 +104,7 @@ def _is_sink(node: Node, analysis: Analysis, backward: Collection[Node]) -> bool
         all(consumer in backward for consumer, _ in node.uses)
         and node not in backward
         and bool(node.inputs)
-        and node.op not in _NO_RESULT
+        and strip_identity(node.value()).node.op not in _NO_RESULT
         and not node.op.endswith(("Summary", "SummaryV2", "VariableOp"))
         and dtype_of(node) not in _NOT_NUMBERS
         and not analysis.parameters.is_parameter(node.value())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fqrewrite.ir.graph import Graph
-from fqrewrite.plan.items import FoldItem, Plan, QuantizerItem
+from fqrewrite.plan.items import FoldItem, LeftOut, Plan, QuantizerItem
 from fqrewrite.plan.ranges import why_untrained
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def restrict(plan: Plan, graph: Graph) -> Plan:
     folds = tuple(item for item in plan.folds if _has_fold(item, graph))
     kept = {item.id for item in folds}
     quantizers = tuple(item for found in plan.quantizers if (item := _quantizer(found, graph, kept)) is not None)
-    return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers)
+    left_out = tuple(entry for entry in plan.left_out if _concerns(entry, graph))
+    return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers, left_out=left_out)
 
 
 def without_unseen(plan: Plan, ends: Collection[str], checkpoint: Mapping[str, Array]) -> tuple[Plan, list[str]]:
@@ -48,6 +49,12 @@ def without_unseen(plan: Plan, ends: Collection[str], checkpoint: Mapping[str, A
     }
     kept = tuple(item for item in plan.quantizers if item.id not in unseen)
     return msgspec.structs.replace(plan, quantizers=kept), list(unseen.values())
+
+
+def _concerns(entry: LeftOut, graph: Graph) -> bool:
+    """Whether what was left out is still there; of a batch norm's two sides, what holds for one holds for the other."""
+    elsewhere = entry.kind == "batch_norm" or entry.code == "inside-function"
+    return elsewhere or entry.name.partition(":")[0] in graph
 
 
 def _has_fold(item: FoldItem, graph: Graph) -> bool:

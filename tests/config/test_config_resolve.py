@@ -148,7 +148,8 @@ def test_ranges_and_bindings_are_merged_name_by_name(tmp_path: Path, monkeypatch
     assert config.ranges == {"a:0": (0, 1), "b:0": (-1, 2), "w:0": ((-1, 0), (1, 2))}
     assert config.bindings == {"x": 0.5, "y": False, "z": ("a", 1)}
     assert type(config.bindings["y"]) is bool
-    assert [config.origins[f"ranges.{name}:0"] for name in "abw"] == ["preset strict:1", f"{file.name}:2", f"{file.name}:3"]
+    ranges = [config.origins[f"ranges.{name}:0"] for name in "abw"]
+    assert ranges == ["preset strict:1", f"{file.name}:2", f"{file.name}:3"]
     assert [config.origins[f"set.{name}"] for name in "xyz"] == ["--set x", "--set y", f"{file.name}:4"]
     printed = json.loads(msgspec.json.encode(config))
     assert printed["set"] == {"x": 0.5, "y": False, "z": ["a", 1]}

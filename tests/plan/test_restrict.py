@@ -13,7 +13,8 @@ TEXT = (
     INPUT
     + NORM
     + conv("one")
-    + "one/bn = FusedBatchNormV3(one/Conv2D, g/read, b/read, b/read, g/read) {is_training: false}\none/Relu = Relu(one/bn)\n"
+    + "one/bn = FusedBatchNormV3(one/Conv2D, g/read, b/read, b/read, g/read) {is_training: false}\n"
+    + "one/Relu = Relu(one/bn)\n"
     + conv("two")
     + "two/Relu = Relu(two/Conv2D)\nside = Neg(two/Relu)\nout = Add(one/Relu, two/Relu)\n"
 )
@@ -22,7 +23,7 @@ TEXT = (
 def without(*names: str) -> Graph:
     """The graph without these nodes and without checks, as pruning leaves it."""
     graph_def = parse(TEXT)
-    gone = {name for name in names}
+    gone = set(names)
     while True:
         kept = [node for node in graph_def.node if node.name not in gone]
         more = {node.name for node in kept if any(text.partition(":")[0] in gone for text in node.input)}
