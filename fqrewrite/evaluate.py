@@ -24,8 +24,8 @@ from fqrewrite.model.container import Model
 from fqrewrite.model.stale import drop_stale
 from fqrewrite.plan.items import Changes, Note, Plan, QuantizerItem, fake_quant_op
 from fqrewrite.plan.outputs import named_outputs
-from fqrewrite.plan.ranges import Origin, RangeSources, range_values, range_variables, resolve_ranges, why_untrained
-from fqrewrite.plan.restrict import restrict
+from fqrewrite.plan.ranges import Origin, RangeSources, range_values, range_variables, resolve_ranges
+from fqrewrite.plan.restrict import restrict, without_unseen
 from fqrewrite.prepare import PREPARATION, resolve_for_inference
 from fqrewrite.provenance import Provenance, mark
 from fqrewrite.recovery import Recovered
@@ -232,7 +232,11 @@ class _Evaluation:
             checkpoint=self.restorer.read_some(range_variables(self.plan)),
             checkpoint_name=self.restorer.name,
         )
-        self._leave_unseen_outputs(outputs)
+        ends = {str(value) for value in outputs if not value.uses()} - {*self.sources.file, *self.config.ranges}
+        self.plan, unseen = without_unseen(self.plan, ends, self.sources.checkpoint)
+        for tensor in unseen:
+            text = f"{tensor}: the training never ran the quantizer behind the output, which stays float"
+            self.notes.append(Note(code="output-not-trained", text=text))
         if self.freezes:
             frozen = freeze(self.graph, self.editor, values, outputs)
             self._change(frozen=len(frozen.variables))
@@ -244,21 +248,6 @@ class _Evaluation:
         self._resolve_ranges(constants)
         self.values = {**values, **range_values(learned, self.plan)}
         self.plan = learned
-
-    def _leave_unseen_outputs(self, outputs: tuple[Value, ...]) -> None:
-        """Leaves an output float, as it was trained, where training has never run the quantizer behind it."""
-        ends = {str(value) for value in outputs if not value.uses()}
-        checkpoint = self.sources.checkpoint
-        unseen = {
-            item.id: item.tensor
-            for item in self.plan.quantizers
-            if item.tensor in ends and not self._is_given(item) and why_untrained(item, checkpoint) is not None
-        }
-        kept = tuple(item for item in self.plan.quantizers if item.id not in unseen)
-        self.plan = msgspec.structs.replace(self.plan, quantizers=kept)
-        for tensor in unseen.values():
-            text = f"{tensor}: the training never ran the quantizer behind the output, which stays float"
-            self.notes.append(Note(code="output-not-trained", text=text))
 
     def _resolve_ranges(self, constants: Graph) -> None:
         resolved = resolve_ranges(self.plan, constants, self.sources)

@@ -16,23 +16,25 @@ import msgspec
 from fqrewrite.config.records import Config
 from fqrewrite.errors import ConfigError
 from fqrewrite.ir.editor import Editor
+from fqrewrite.ir.functions import functions_of
 from fqrewrite.ir.graph import Graph, Node, Value
-from fqrewrite.ir.inline import resolve_if
 from fqrewrite.ir.topology import topological_order
 from fqrewrite.match.conditionals import Resolution, has_conditionals, resolve_predicates
 from fqrewrite.match.labels import depends_on_labels
 from fqrewrite.match.parameters import Parameters, dtype_of, static_shape
-from fqrewrite.match.phase import PLACEHOLDERS, find_phases
+from fqrewrite.match.phase import PLACEHOLDERS, find_phases, takes_batch_statistics
 from fqrewrite.match.predicates import Predicates, Scalar
 from fqrewrite.match.reach import ancestors, with_initializers
 from fqrewrite.match.refusals import backward_pass
 from fqrewrite.plan.items import Plan, Preparation
 from fqrewrite.proto.dtypes import DT_BOOL, DT_STRING, FLOATING, dtype_name
-from fqrewrite.transform.conditionals import bind, resolve
+from fqrewrite.transform.conditionals import bind, inline, resolve
 from fqrewrite.transform.prune import prune
 
 PREPARATION = "preparation"
 """The item of the edit log under which these edits stand."""
+
+_ASSIGNMENTS = ("Assign", "Scatter")
 
 Binding = Scalar | tuple[Scalar, ...]
 
@@ -45,15 +47,24 @@ def decide_preparation(graph: Graph, config: Config, *, strip_training: bool, th
             dtype or number of elements.
     """
     bound = {name: _checked(name, value, graph) for name, value in sorted(config.bindings.items())}
-    phases = find_phases(graph, topological_order(graph)) if has_conditionals(graph) else {}
+    order = topological_order(graph) if has_conditionals(graph) else []
+    phases = find_phases(graph, order) if order else {}
     # A phase that is bound to training is one still: the eval graph of a training graph has the other.
     phases = {name: value for name, value in phases.items() if bound.get(name, value) == value}
     return Preparation(
         bound={name: value for name, value in bound.items() if name not in phases},
         phases=phases,
-        training=not phases or bool(data_updates(graph)),
+        training=not phases or _has_updates(graph) or not takes_batch_statistics(graph, order, phases),
         strip_training=strip_training,
         thaw=thaw,
+    )
+
+
+def _has_updates(graph: Graph) -> bool:
+    """Whether moving averages are updated, if only in a branch of a conditional."""
+    functions = functions_of(graph.graph_def).values()
+    return bool(data_updates(graph)) or any(
+        node.op.startswith(_ASSIGNMENTS) for function in functions for node in function.node_def
     )
 
 
@@ -61,7 +72,7 @@ def data_updates(graph: Graph) -> list[Node]:
     """Assignments of something computed from data in the forward pass: moving averages."""
     backward = backward_pass(graph)
     parameters = Parameters()
-    ops = [op for op in graph.op_types() if op.startswith(("Assign", "Scatter"))]
+    ops = [op for op in graph.op_types() if op.startswith(_ASSIGNMENTS)]
     return [
         node
         for node in graph.by_op(*ops)
@@ -85,36 +96,52 @@ def strip(editor: Editor, outputs: Iterable[Value], also: Iterable[Node]) -> dic
     """
     graph = editor.graph
     roots = [value.node for value in outputs]
+    backward = _wait_no_more(editor)
     labelled = depends_on_labels(graph, ancestors(roots))
     roots += [node for node in data_updates(graph) if node not in labelled]
-    backward = backward_pass(graph)
     roots += [node for node in also if node not in backward]
     return prune(editor, with_initializers(ancestors(roots)))
 
 
-def resolve_for_planning(editor: Editor, preparation: Preparation, outputs: Iterable[str]) -> int:
+def _wait_no_more(editor: Editor) -> set[Node]:
+    """Lets nothing in the forward pass wait for the backward pass, as a loss does that is fetched to train.
+
+    Returns:
+        The backward pass, and what only waits for it.
+    """
+    backward = backward_pass(editor.graph)
+    for node in topological_order(editor.graph) if backward else ():
+        waits = backward.intersection(node.controls) if node not in backward else ()
+        if waits and not node.inputs:
+            backward.add(node)
+            continue
+        for control in waits:
+            editor.drop_control(node, control)
+    return backward
+
+
+def resolve_for_planning(editor: Editor, preparation: Preparation, kept: Iterable[str]) -> int:
     """Brings a graph into the form that is planned on; returns the number of conditionals that were resolved.
 
-    The sides of conditionals that are not taken are removed, and so are their own nodes, but for outputs and what
-    something waits for.
+    The sides of conditionals that are not taken are removed, and so are their own nodes, but for what something waits
+    for and these nodes, which are read from outside: outputs, updates.
     """
     if not preparation.bound and not preparation.phases:
         return 0
     graph = editor.graph
     bound = _bound(graph, preparation, training=preparation.training)
-    known, inlined = _resolution(graph, bound), list[Node]()
+    known, count, passed = _resolution(graph, bound), 0, list[Node]()
     while known.branches:
-        for node, taken in known.branches.items():
-            resolve_if(editor, node, taken)
-        inlined += known.branches
+        passed += inline(editor, known.branches)
+        count += len(known.branches)
         known = _resolution(graph, bound)
     resolve(editor, known, known.choices)
     bind(editor, bound)
     editor.remove(known.dead)
-    needed = {control for node in graph for control in node.controls} | {graph.node(name) for name in outputs}
-    passed = [*known.switches, *known.choices, *inlined]
+    needed = {control for node in graph for control in node.controls} | {graph.node(name) for name in kept}
+    passed += [*known.switches, *known.choices]
     editor.remove([node for node in passed if node.name in graph and not node.uses and node not in needed])
-    return len(known.choices) + len(inlined)
+    return len(known.choices) + count
 
 
 def resolve_for_inference(editor: Editor, preparation: Preparation, plan: Plan, outputs: Iterable[Value]) -> int:
@@ -139,10 +166,12 @@ def resolve_for_inference(editor: Editor, preparation: Preparation, plan: Plan, 
         branches = sides.inference.branches
         if not branches:
             break
+        chosen = {}
         for node, taken in branches.items():
             other = sides.training.branches.get(node, taken)
             scope = f"{node.name}/{'then' if other else 'else'}/"
-            resolve_if(editor, node, other if any(name.startswith(scope) for name in touched) else taken)
+            chosen[node] = other if any(name.startswith(scope) for name in touched) else taken
+        inline(editor, chosen)
         count += len(branches)
     roots = [value.node for value in outputs]
     choices = sides.choose(roots, {graph.nodes[name] for name in touched if name in graph})
@@ -225,8 +254,14 @@ def _resolution(graph: Graph, bound: Mapping[Node, Binding]) -> Resolution:
 
 def _bound(graph: Graph, preparation: Preparation, *, training: bool) -> dict[Node, Binding]:
     """Placeholders and their values, phases those of training or of inference."""
-    values = {**preparation.bound, **{name: value == training for name, value in preparation.phases.items()}}
-    return {graph.nodes[name]: value for name, value in values.items() if name in graph}
+    bound: dict[Node, Binding] = {
+        graph.nodes[name]: value for name, value in preparation.bound.items() if name in graph
+    }
+    for name, value in preparation.phases.items():
+        if name in graph:
+            node = graph.nodes[name]
+            bound[node] = value == training if dtype_of(node) == DT_BOOL else int(value == training)
+    return bound
 
 
 def _checked(name: str, value: Binding, graph: Graph) -> Binding:

@@ -34,6 +34,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         plan: what was applied.
         changes: what was done beside.
         originals: GraphDef of the source graph's nodes that were changed or removed.
+        prepared: names of the nodes that the preparation put in: what was in a conditional that was resolved.
     """
 
     tool_version: str = __version__
@@ -41,6 +42,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     changes: Changes
     originals: bytes = b""
+    prepared: tuple[str, ...] = ()
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -119,6 +121,8 @@ def _read(content: bytes, where: str) -> Provenance:
             raise Refusal("provenance-unreadable", what, where=where)
         unpacker = zlib.decompressobj()
         unpacked = unpacker.decompress(packed, _MOST_BYTES)
+        if not unpacker.eof or unpacker.unused_data:
+            raise zlib.error("it does not end where it should")
         return msgspec.msgpack.decode(unpacked, type=Provenance)
     except (msgspec.DecodeError, zlib.error, UnicodeDecodeError) as error:
         what = f"what fqrewrite left in the graph is damaged: {error}"
@@ -142,6 +146,10 @@ def recover(graph_def: Any, provenance: Provenance, scope: str) -> Any:
     found.CopyFrom(graph_def)
     if scope:
         _leave_scope(found, scope)
+    # Whoever prepares the source graph again puts in nodes of these names.
+    prepared = set(provenance.prepared)
+    if prepared:
+        _rename(found, lambda name: f"{MARKER_NAME}/{name}" if name in prepared else name)
     nodes = {node.name: node for node in found.node}
     for original in GraphDef.FromString(provenance.originals).node:
         node = nodes.get(original.name)
@@ -164,11 +172,18 @@ def _leave_scope(graph_def: Any, scope: str) -> None:
             return name.removeprefix(scope)
         return f"outside/{name}" if name in taken else name
 
+    _rename(graph_def, renamed)
+    for node in graph_def.node:
+        if "_class" in node.attr:
+            del node.attr["_class"]
+        if "frame_name" in node.attr:  # of a while loop; an import puts the scope in front
+            node.attr["frame_name"].s = node.attr["frame_name"].s.removeprefix(scope.encode())
+
+
+def _rename(graph_def: Any, renamed: Callable[[str], str]) -> None:
     for node in graph_def.node:
         node.name = renamed(node.name)
         node.input[:] = [_renamed_input(text, renamed) for text in node.input]
-        if "_class" in node.attr:
-            del node.attr["_class"]
 
 
 def _renamed_input(text: str, renamed: Callable[[str], str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fqrewrite.errors import InputError, path_text
@@ -123,7 +124,7 @@ class Restorer:
 def _purpose(variable: Node) -> str:
     """What a variable is for: the first operation that reads its value, and as what."""
     queue: list[Node] = [variable]
-    for node in queue[:_MOST_STEPS]:
+    for node in islice(queue, _MOST_STEPS):
         for consumer, slot in node.uses:
             if consumer.op.startswith(("Assign", "Save", "VarIsInitialized", "IsVariableInitialized")):
                 continue

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fqrewrite.config.records import Config
+from fqrewrite.ir.arity import check_arity
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph, Node
@@ -97,6 +98,7 @@ def prepare_model(
         GraphError: the graph is damaged.
     """
     graph = Graph(model.graph_def)
+    check_arity(graph)
     refuse_rewritten(graph)
     if preparation is None:
         preparation = decide_preparation(graph, config, strip_training=strip_training, thaw=thaw_constants)
@@ -118,7 +120,8 @@ def prepare_model(
     editor = Editor(graph)
     editor.begin(PREPARATION)
     named = named_outputs(graph, config.outputs or declared_outputs(model))
-    resolved = resolve_for_planning(editor, preparation, [value.node.name for value in named])
+    read_outside = [*(value.node for value in named), *_training_nodes(model, graph)]
+    resolved = resolve_for_planning(editor, preparation, [node.name for node in read_outside])
     notes += [_unknown_predicate(node) for node in open_predicates(graph)]
     if editor.originals or changes != Changes():
         model.edited = True
@@ -172,7 +175,14 @@ def train_model(model: Model, plan: Plan, prepared: Prepared, output_kind: Kind)
         if applied.variables and output_kind == "graph_def":
             text = "the output is a GraphDef, which has no collections: no optimizer will find its variables"
             notes.append(Note(code="no-collections", text=text))
-        mark(editor, Provenance(mode="train", plan=plan, changes=changes, originals=originals(editor)))
+        provenance = Provenance(
+            mode="train",
+            plan=plan,
+            changes=changes,
+            originals=originals(editor),
+            prepared=tuple(editor.log.items[PREPARATION].inserted) if PREPARATION in editor.log.items else (),
+        )
+        mark(editor, provenance)
         model.edited = True
     return Rewritten(applied=applied, changes=changes, notes=tuple(notes), outputs=plan.outputs)
 

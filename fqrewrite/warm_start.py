@@ -19,6 +19,7 @@ from fqrewrite.model.container import Model
 from fqrewrite.plan.constants import NotConstant, evaluate
 from fqrewrite.plan.items import Note, Plan, QuantizerItem
 from fqrewrite.plan.ranges import RangeSources, range_values, resolve_ranges
+from fqrewrite.prepare import resolve_for_planning
 from fqrewrite.proto.dtypes import FLOATING
 from fqrewrite.provenance import Provenance, recover
 from fqrewrite.transform.emitter import STEP
@@ -82,6 +83,7 @@ def warm_start(
         raise restorer.missing(lost, len(own))
     known = {**values, **fresh}
     source = Graph(recover(model.graph_def, provenance, scope))
+    resolve_for_planning(Editor(source), plan.preparation, [name.partition(":")[0] for name in plan.outputs])
     resolved, notes = _resolve(plan, source, known, sources)
     ranges = range_values(plan, resolved)
     for item in resolved.quantizers:

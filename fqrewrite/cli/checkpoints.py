@@ -8,7 +8,7 @@ import click
 
 from fqrewrite.cli.options import FILE, RANGES
 from fqrewrite.cli.terminal import say
-from fqrewrite.errors import path_text
+from fqrewrite.errors import Refusal, path_text
 
 
 @click.command(name="warm-start", short_help="Make a checkpoint for the start of that training.")
@@ -38,6 +38,9 @@ def warm_start(float_checkpoint: Path, train_graph: Path, output: Path, ranges: 
 
     graph = open_source(train_graph).model
     provenance, scope = require_provenance(graph.graph_def, path_text(train_graph))
+    if provenance.mode != "train":
+        what = "this is an eval graph, and a warm start is for a graph that `fqrewrite train` wrote"
+        raise Refusal("provenance-missing", what, where=path_text(train_graph))
     checkpoint, own_graph = open_checkpoint(float_checkpoint)
     outputs = [Path(f"{output}{suffix}") for suffix in (".index", ".data-00000-of-00001")]
     check_distinct([*checkpoint.files, graph.path, *([ranges] if ranges else [])], outputs)

@@ -6,7 +6,7 @@ to its caller. `instantiate` gives the body with both resolved, as a `Graph`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fqrewrite.errors import GraphError
@@ -19,6 +19,9 @@ ARGUMENT = "_Arg"
 
 Library = Mapping[str, Any]
 """FunctionDefs by name."""
+
+_CONDITIONALS = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
+_NOBODY: frozenset[str] = frozenset()
 
 Attributes = Mapping[str, Any]
 """AttrValues by name."""
@@ -46,6 +49,27 @@ class Body(NamedTuple):
 def functions_of(graph_def: Any) -> dict[str, Any]:
     """The library functions of a GraphDef by name."""
     return {function.signature.name: function for function in graph_def.library.function}
+
+
+def count_nodes(library: Library, name: str, counts: Callable[[Node], bool], callers: frozenset[str] = _NOBODY) -> int:
+    """How many nodes of a kind run at least when a function is called: of a conditional in it, the fewer of its sides.
+
+    Args:
+        library: functions by name; what is not in it has no nodes.
+        name: of the function.
+        counts: tells by a node's op and attributes; it has no inputs.
+        callers: functions that are not looked into, because they are running.
+    """
+    if name not in library or name in callers:
+        return 0
+    path, total = callers | {name}, 0
+    for proto in library[name].node_def:
+        total += counts(Node(proto.name, proto.op, proto, 0))
+        passed = [[attribute.func, *attribute.list.func] for attribute in proto.attr.values()]
+        called = [function.name for functions in passed for function in functions if function.name]
+        numbers = [count_nodes(library, function, counts, path) for function in called]
+        total += min(numbers, default=0) if proto.op in _CONDITIONALS else sum(numbers)
+    return total
 
 
 def find_function(library: Library, name: str, where: str) -> Any:

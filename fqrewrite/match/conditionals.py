@@ -15,6 +15,8 @@ SWITCH = frozenset({"Switch", "RefSwitch"})
 MERGE = frozenset({"Merge", "RefMerge"})
 SELECT = frozenset({"Select", "SelectV2"})
 IF = frozenset({"If", "StatelessIf"})
+CALLS = frozenset({"While", "StatelessWhile", "Case", "StatelessCase", "PartitionedCall", "StatefulPartitionedCall"})
+"""What may hand a predicate on to a conditional in a library function."""
 _BACK_EDGE = frozenset({"NextIteration", "RefNextIteration"})
 
 
@@ -76,5 +78,5 @@ def resolve_predicates(graph: Graph, order: list[Node], predicates: Predicates) 
 
 
 def has_conditionals(graph: Graph) -> bool:
-    """Whether a graph holds anything that a predicate decides."""
-    return any(graph.by_op(op) for op in (*SWITCH, *SELECT, *IF))
+    """Whether a graph holds anything that a predicate decides, or may decide in a library function."""
+    return any(graph.by_op(op) for op in (*SWITCH, *SELECT, *IF, *CALLS))

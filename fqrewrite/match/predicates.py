@@ -11,7 +11,7 @@ from fqrewrite.proto.tensors import scalar_value
 
 Scalar = bool | int | float | str
 
-_PASS = frozenset({"Identity", "StopGradient", "Snapshot"})
+_PASS = frozenset({"Identity", "StopGradient", "Snapshot", "Enter"})  # a loop's constants come in by an Enter
 _SWITCH = frozenset({"Switch", "RefSwitch"})
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "Equal": lambda a, b: a == b,

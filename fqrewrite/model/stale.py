@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
+from fqrewrite.errors import GraphError
 from fqrewrite.model.collections import VARIABLE_COLLECTIONS
 from fqrewrite.proto import SaverDef, VariableDef, message_class
 
@@ -21,6 +24,9 @@ def drop_stale(meta_graph: Any) -> dict[str, int]:
     """Takes out of collections, signatures and the saver what names nodes that are not in the graph.
 
     A control-flow context stays when its conditional is still one; the nodes in it that are gone leave it.
+
+    Raises:
+        GraphError: `collection-malformed` for an entry that cannot be read.
 
     Returns:
         By collection, the number of entries taken out; signatures and the saver under "signature_def" and "saver_def".
@@ -39,7 +45,7 @@ def drop_stale(meta_graph: Any) -> dict[str, int]:
             if key in (_COND, _WHILE):
                 new = contexts.surviving(key, old)
             else:
-                new = [entry for entry in old if all(_exists(name, nodes) for name in _names(key, entry))]
+                new = [entry for entry in old if all(_exists(name, nodes) for name in _parsed_names(key, entry))]
             collection.bytes_list.value[:] = new
         else:
             continue
@@ -78,6 +84,14 @@ def drop_output_shapes(graph_def: Any) -> int:
 
 def _exists(name: str, nodes: Collection[str]) -> bool:
     return name.lstrip("^").partition(":")[0] in nodes
+
+
+def _parsed_names(collection: str, entry: bytes) -> list[str]:
+    try:
+        return list(_names(collection, entry))
+    except DecodeError:
+        what = f"the collection {collection!r} holds something other than it should"
+        raise GraphError("collection-malformed", what) from None
 
 
 def _names(collection: str, entry: bytes) -> Iterator[str]:
@@ -141,6 +155,11 @@ class _Contexts:
         for inner, outer in list(values.external_values.items()):
             if not (_exists(inner, self.nodes) and _exists(outer, self.nodes)):
                 del values.external_values[inner]
+        if context.DESCRIPTOR.name == "WhileContextDef":
+            for ends in (context.loop_enter_names, context.loop_exit_names):
+                ends[:] = [name for name in ends if _exists(name, self.nodes)]
+            if not _exists(context.maximum_iterations_name, self.nodes):
+                context.maximum_iterations_name = ""
         return True
 
     def _is_alive(self, context: Any) -> bool:
@@ -148,7 +167,8 @@ class _Contexts:
         if pivot is None:
             return False
         if context.DESCRIPTOR.name == "WhileContextDef":
-            return True
+            pivots = (context.pivot_for_pred_name, context.pivot_for_body_name)
+            return all(_exists(name, self.nodes) for name in pivots if name)
         if not pivot.input:
             return False
         switch = self.nodes.get(pivot.input[0].partition(":")[0])

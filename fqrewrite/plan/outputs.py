@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 from fqrewrite.errors import ConfigError
 from fqrewrite.ir.graph import Graph, Node, Value, split_tensor
 from fqrewrite.match.analysis import Analysis
-from fqrewrite.match.parameters import dtype_of
+from fqrewrite.match.parameters import dtype_of, strip_identity
+from fqrewrite.match.reach import ancestors
 from fqrewrite.match.refusals import backward_pass
 from fqrewrite.proto.dtypes import DT_RESOURCE, DT_STRING, DT_VARIANT
 
@@ -16,6 +18,7 @@ _NO_RESULT = frozenset(
     | {"Assign", "AssignAdd", "AssignSub", "ScatterUpdate", "ScatterAdd", "ScatterSub", "CountUpTo"}
 )
 _NOT_NUMBERS = frozenset({DT_STRING, DT_RESOURCE, DT_VARIANT})
+_GRADIENTS = re.compile(r"(^|/)gradients(_\d+)?/")
 _MOST_CANDIDATES = 12
 
 
@@ -50,12 +53,15 @@ def find_outputs(graph: Graph, wanted: Iterable[str]) -> tuple[Value, ...]:
 def sink_outputs(analysis: Analysis, backward: Collection[Node] = ()) -> tuple[Value, ...]:
     """The only result that nothing reads, but for the backward pass.
 
-    A sink computes numbers from data; assignments, summaries, shapes, savers and readings of variables are none.
+    A sink computes numbers from data; assignments, summaries, shapes, savers and readings of variables are none, nor is
+    what a gradient computes without need, or a loop variable of a while loop of which the result reads another.
 
     Raises:
         ConfigError: `outputs-ambiguous`, listing the candidates, when there are several; `outputs-none`.
     """
     sinks = [node.value() for node in analysis.graph if _is_sink(node, analysis, backward)]
+    if len(sinks) > 1:
+        sinks = _without_by_products(sinks, bool(backward))
     if len(sinks) == 1:
         return tuple(sinks)
     if not sinks:
@@ -67,6 +73,28 @@ def sink_outputs(analysis: Analysis, backward: Collection[Node] = ()) -> tuple[V
     )
 
 
+def _without_by_products(sinks: list[Value], has_gradients: bool) -> list[Value]:
+    if has_gradients:
+        # Those that no weight needs depend on no operation that only a backward pass has; tf.gradients names them all.
+        sinks = [value for value in sinks if not _GRADIENTS.search(value.node.name)] or sinks
+    loops = {value: loop for value in sinks if (loop := _loop_of(value.node)) is not None}
+    if loops:
+        needed = ancestors(value.node for value in sinks if value not in loops)
+        read = {_loop_of(node) for node in needed}
+        sinks = [value for value in sinks if loops.get(value) not in read or value not in loops]
+    return sinks
+
+
+def _loop_of(node: Node) -> Node | None:
+    """What stands for the while loop whose variable a node hands out: its LoopCond, or the While."""
+    if not node.inputs:
+        return None
+    source = node.inputs[0].node
+    if node.op in ("Exit", "RefExit"):
+        return source.inputs[1].node if len(source.inputs) == 2 else None
+    return source if node.op == "Identity" and source.op in ("While", "StatelessWhile") else None
+
+
 def _remedy(sinks: list[Value]) -> str:
     return f"name the ones you want, e.g. --outputs {','.join(str(value) for value in sinks[:2])}"
 
@@ -76,7 +104,7 @@ def _is_sink(node: Node, analysis: Analysis, backward: Collection[Node]) -> bool
         all(consumer in backward for consumer, _ in node.uses)
         and node not in backward
         and bool(node.inputs)
-        and node.op not in _NO_RESULT
+        and strip_identity(node.value()).node.op not in _NO_RESULT
         and not node.op.endswith(("Summary", "SummaryV2", "VariableOp"))
         and dtype_of(node) not in _NOT_NUMBERS
         and not analysis.parameters.is_parameter(node.value())

@@ -160,21 +160,12 @@ class _Resolver:
             try:
                 done.append(msgspec.structs.replace(item, range=self._range(item)))
             except _Unknown as reason:
-                if self._is_idle(item):
-                    text = f"{item.tensor}: nothing reads its quantizer, and {reason}; it stays float"
-                    self.notes.append(Note(code="output-not-quantized", text=text))
-                else:
-                    unknown.append((item, str(reason)))
+                unknown.append((item, str(reason)))
         if unknown:
             raise self._refusal(unknown)
         self._note_unused()
         plan = msgspec.structs.replace(self.plan, quantizers=share_ranges(done))
         return ResolvedRanges(plan, tuple(self.notes), self.origins)
-
-    def _is_idle(self, item: QuantizerItem) -> bool:
-        """Whether a quantizer stands behind an output and training had no reason to run it."""
-        trained = self.sources.checkpoint_name is not None
-        return trained and item.role != "weights" and not self.graph.value(item.tensor).uses()
 
     def _range(self, item: QuantizerItem) -> RangeSpec:
         if item.range.source == "constant" and item.tensor in self.fixed:

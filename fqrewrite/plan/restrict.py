@@ -1,11 +1,18 @@
-"""The part of a plan that a smaller graph has room for."""
+"""The part of a plan that fits an eval graph: its nodes, and what was trained."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from fqrewrite.ir.graph import Graph
-from fqrewrite.plan.items import FoldItem, Plan, QuantizerItem
+from fqrewrite.plan.items import FoldItem, LeftOut, Plan, QuantizerItem
+from fqrewrite.plan.ranges import why_untrained
+
+if TYPE_CHECKING:
+    from fqrewrite.plan.constants import Array
 
 
 def restrict(plan: Plan, graph: Graph) -> Plan:
@@ -18,8 +25,37 @@ def restrict(plan: Plan, graph: Graph) -> Plan:
     folds = tuple(item for item in plan.folds if _has_fold(item, graph))
     kept = {item.id for item in folds}
     quantizers = tuple(item for found in plan.quantizers if (item := _quantizer(found, graph, kept)) is not None)
+    left_out = tuple(entry for entry in plan.left_out if _concerns(entry, graph))
     sums = tuple(name for name in plan.sums if name in graph)
-    return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers, sums=sums)
+    return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers, left_out=left_out, sums=sums)
+
+
+def without_unseen(plan: Plan, ends: Collection[str], checkpoint: Mapping[str, Array]) -> tuple[Plan, list[str]]:
+    """Leaves out quantizers behind these tensors that training has never run, so that they stay float as trained.
+
+    A quantizer stands behind an output that it does not replace; a loss may well read the output itself.
+
+    Args:
+        plan: of the eval graph.
+        ends: outputs that nothing in the graph reads, and whose ranges are not given.
+        checkpoint: the plan's range variables.
+
+    Returns:
+        The plan, and the tensors.
+    """
+    unseen = {
+        item.id: item.tensor
+        for item in plan.quantizers
+        if item.tensor in ends and why_untrained(item, checkpoint) is not None
+    }
+    kept = tuple(item for item in plan.quantizers if item.id not in unseen)
+    return msgspec.structs.replace(plan, quantizers=kept), list(unseen.values())
+
+
+def _concerns(entry: LeftOut, graph: Graph) -> bool:
+    """Whether what was left out is still there; of a batch norm's two sides, what holds for one holds for the other."""
+    elsewhere = entry.kind == "batch_norm" or entry.code == "inside-function"
+    return elsewhere or entry.name.partition(":")[0] in graph
 
 
 def _has_fold(item: FoldItem, graph: Graph) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fqrewrite.report.escape import printable
-from fqrewrite.report.words import count
+from fqrewrite.report.words import count, literal
 
 if TYPE_CHECKING:
     from fqrewrite.provenance import Provenance
@@ -26,8 +26,8 @@ def provenance_text(provenance: Provenance, scope: str) -> str:
     ]
     if scope:
         facts.append(("imported under", scope))
-    facts += [("bound", f"{name} = {value}") for name, value in preparation.bound.items()]
-    facts += [("phase", f"{name}, {str(value).lower()} in training") for name, value in preparation.phases.items()]
+    facts += [("bound", f"{name} = {literal(value)}") for name, value in preparation.bound.items()]
+    facts += [("phase", f"{name}, {literal(value)} in training") for name, value in preparation.phases.items()]
     if preparation.strip_training:
         facts.append(("stripped", count(sum(provenance.changes.removed.values()), "node")))
     if preparation.thaw:

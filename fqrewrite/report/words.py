@@ -62,7 +62,7 @@ def change_lines(report: Report) -> list[tuple[str, str]]:
     changes = report.changes
     if changes is None:
         return []
-    lines = [("bound", f"{name} = {_value(value)}{_known(name, report)}") for name, value in changes.bound.items()]
+    lines = [("bound", f"{name} = {literal(value)}{_known(name, report)}") for name, value in changes.bound.items()]
     counts = [
         (changes.conditionals, "conditional", "resolved"),
         (len(changes.batch_norms), "batch norm", "to moving averages"),
@@ -89,7 +89,8 @@ def _known(name: str, report: Report) -> str:
     return ", recognised as the switch between training and inference" if recognised else ""
 
 
-def _value(value: object) -> str:
+def literal(value: object) -> str:
+    """A value as it is written on the command line: ``false``, ``0.5``."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

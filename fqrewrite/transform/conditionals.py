@@ -6,10 +6,12 @@ side that is chosen. What is on the other side is read by nobody any more, and i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Node, Value
+from fqrewrite.ir.inline import resolve_if
 from fqrewrite.match.conditionals import MERGE, Resolution
 from fqrewrite.match.parameters import dtype_of
 from fqrewrite.match.predicates import Scalar
@@ -39,8 +41,8 @@ def bind(editor: Editor, values: Mapping[Node, Scalar | tuple[Scalar, ...]]) -> 
 def resolve(editor: Editor, known: Resolution, choices: Mapping[Node, Value]) -> None:
     """Turns conditionals with known predicates into what they come to; those of Ifs are inlined before.
 
-    Consumers read what was chosen, as if there had never been a conditional. Its own nodes stay for those who name them,
-    or wait for them.
+    Consumers read what was chosen, as if there had never been a conditional. Its own nodes stay for those who name
+    them, or wait for them.
 
     Args:
         editor: of the graph.
@@ -56,6 +58,23 @@ def resolve(editor: Editor, known: Resolution, choices: Mapping[Node, Value]) ->
         editor.redirect(list(node.uses), source)
     for node, source in sources.items():
         editor.become(node, templates.template("Identity", T=type_attr(dtype_of(node))), (source,))
+
+
+def inline(editor: Editor, branches: Mapping[Node, bool]) -> list[Node]:
+    """Replaces Ifs by the branch that is taken.
+
+    Returns:
+        The nodes that nothing reads any more: the Ifs, and the Identity by which TensorFlow hands on each output.
+    """
+    passed = []
+    for node, taken in branches.items():
+        resolve_if(editor, node, taken)
+        own = re.compile(re.escape(node.name) + r"/Identity(_\d+)?$")
+        identities = [user for user in editor.graph.by_op("Identity") if own.match(user.name) and not user.controls]
+        for identity in identities:
+            editor.redirect(list(identity.uses), identity.inputs[0])
+        passed += [node, *identities]
+    return passed
 
 
 def _source(value: Value, passed: Mapping[Node, Value]) -> Value:

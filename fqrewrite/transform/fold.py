@@ -160,9 +160,25 @@ class _Fold:
     def _retire(self, result: Value) -> None:
         """Moves the batch norm's readers to the result; what remains under its name hands the result on."""
         editor = self.emitter.editor
+        if self.trains:
+            for update in self._waited_for():
+                editor.add_control(result.node, update)
         editor.redirect(self.norm.value().uses(), result)
         if not self.norm.uses:
             editor.become(self.norm, templates.IDENTITY, (result,))
+
+    def _waited_for(self) -> list[Node]:
+        """What the batch norm's own operations wait for: updates of its moving averages that are forced."""
+        item = self.item
+        ends = {item.gamma, item.beta, item.mean, item.variance, item.bias}
+        around = {self.layer, *(self.graph.node(name) for name in item.chain)}
+        seen, queue = {self.norm}, [self.norm]
+        for node in queue:
+            for value in node.inputs:
+                if value.node not in seen and value.node not in around and str(value) not in ends:
+                    seen.add(value.node)
+                    queue.append(value.node)
+        return list(dict.fromkeys(control for node in queue for control in node.controls))
 
     def _value(self, tensor: str | None) -> Value | None:
         return None if tensor is None else self.graph.value(tensor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph, Node
@@ -56,9 +57,17 @@ def _kinds(graph: Graph, kept: set[Node], removed: list[Node]) -> dict[Node, str
 
 
 def _spread(removed: list[Node], kinds: dict[Node, str]) -> None:
-    """Constants and other nodes without a kind of their own have that of what reads them, when it is only one."""
+    """Nodes without a kind of their own have that of what reads them, or else of what they read and wait for."""
     for node in reversed(removed):
         if kinds[node] == "other":
-            of_readers = {kinds.get(consumer, "other") for consumer, _ in node.uses}
-            if len(of_readers) == 1:
-                (kinds[node],) = of_readers
+            kinds[node] = _common(kinds.get(consumer, "other") for consumer, _ in node.uses)
+    for node in removed:
+        if kinds[node] == "other":
+            sources = (*(value.node for value in node.inputs), *node.controls)
+            kinds[node] = _common(kinds[source] for source in sources if source in kinds)
+
+
+def _common(kinds: Iterable[str]) -> str:
+    """The only kind; "other" when there are several, or none."""
+    found = set(kinds)
+    return found.pop() if len(found) == 1 else "other"

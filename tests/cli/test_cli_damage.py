@@ -127,6 +127,25 @@ def test_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, mode:
     assert seen >= {"done", "wrong-number-of-inputs", "dangling-input"}
 
 
+def test_a_training_graph_for_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its plan is in it, so that nothing is recognised anew."""
+    monkeypatch.chdir(tmp_path)
+    chance = random.Random(11)
+    assert code_of("train", str(EXAMPLES / "model.meta"), "-o", "train.meta", "-q") == "done"
+    data = Path("train.meta").read_bytes()
+    whole = MetaGraphDef.FromString(data)
+    seen = set()
+    for run in range(RUNS // 3):
+        message = MetaGraphDef()
+        message.CopyFrom(whole)
+        _change(message.graph_def, chance)
+        Path("in.meta").write_bytes(message.SerializeToString() if run % 3 else damaged(data, chance))
+        code = code_of("eval", "in.meta", "-o", chance.choice(OUTPUTS), "-q")
+        assert code not in ("broken-invariant", "internal-error")
+        seen.add(code)
+    assert seen >= {"done", "wrong-number-of-inputs", "dangling-input", "file-foreign"}
+
+
 def test_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     chance = random.Random(3)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
@@ -144,11 +144,95 @@ def test_an_item_is_realised_once(item: str) -> None:
     assert caught.value.code == "item-realised-twice"
 
 
+def test_drop_control() -> None:
+    graph = Graph(parse("x = Placeholder\ny = Neg(x, ^x, ^w)\nw = NoOp\n"))
+    editor = Editor(graph)
+    x, y = graph.node("x"), graph.node("y")
+    editor.drop_control(y, x)
+    editor.drop_control(y, x)
+    assert list(y.proto.input) == ["x", "^w"]
+    assert y.controls == [graph.node("w")]
+    assert x.uses == [(y, 0)]
+    assert editor.log.items[SHARED].rewired == ["y:^x"]
+    editor.drop_control(graph.node("w"), x)
+    assert len(editor.log.items[SHARED].rewired) == 1
+
+
+def test_remove() -> None:
+    graph = Graph(parse("a = Placeholder\nb = Neg(a)\nc = Exp(a)\nd = Sin(c)\ne = Neg(a, ^b)\n"))
+    editor = Editor(graph)
+    editor.remove([graph.node("d"), graph.node("c")])
+    assert format_graph(graph.graph_def) == "a = Placeholder\nb = Neg(a)\ne = Neg(a, ^b)\n"
+    assert [node.index for node in graph] == [0, 1, 2]
+    assert graph.node("a").uses == [(graph.node("b"), 0), (graph.node("e"), 0)]
+    assert graph.by_op("Exp", "Sin") == []
+    assert "Exp" not in graph.op_types()
+    assert set(editor.originals) == {"c", "d"}
+    new = editor.add(_template("t = Relu"), "d", [graph.value("b")])
+    editor.commit()
+    assert (new.index, list(graph.by_op("Relu"))) == (3, [new])
+
+
+@pytest.mark.parametrize("gone", [["a"], ["b"], ["a", "b"]])
+def test_what_is_needed_is_not_removed(gone: list[str]) -> None:
+    graph = Graph(parse("a = Placeholder\nb = Neg(a)\nc = Neg(a, ^b)\n"))
+    with pytest.raises(GraphError) as caught:
+        Editor(graph).remove([graph.node(name) for name in gone])
+    assert caught.value.code == "broken-invariant"
+    assert len(graph) == len(graph.graph_def.node) == 3
+
+
+def test_originals_are_what_was_there_first() -> None:
+    graph = Graph(parse(CHAIN))
+    before = {node.name: NodeDef.FromString(node.proto.SerializeToString()) for node in graph}
+    editor = Editor(graph)
+    x, y, z = (graph.node(name) for name in "xyz")
+    new = editor.add(_template("t = Relu"), "new", [x.value()])
+    editor.set_input(z, 1, new.value())
+    editor.become(z, _template("t = Identity"), [y.value()])
+    editor.drop_control(z, x)
+    editor.become(new, _template("t = Exp"), [y.value()])
+    editor.add_control(y, x)
+    editor.add_control(y, x)
+    assert {name: NodeDef.FromString(content) for name, content in editor.originals.items()} == {
+        "y": before["y"],
+        "z": before["z"],
+    }
+
+
+def test_a_new_node_under_an_old_name_is_no_original() -> None:
+    graph = Graph(parse("x = Placeholder\ny = Neg(x)\nz = Exp(x)\n"))
+    editor = Editor(graph)
+    editor.remove([graph.node("z")])
+    new = editor.add(_template("t = Relu"), "z", [graph.value("x")])
+    editor.set_input(new, 0, graph.value("y"))
+    editor.remove([new])
+    assert [NodeDef.FromString(content).op for content in editor.originals.values()] == ["Exp"]
+    editor.set_input(graph.node("y"), 0, graph.value("y:1"))  # still counts as a node of the source
+    assert set(editor.originals) == {"y", "z"}
+
+
+def test_the_log_forgets_nodes_that_were_removed_again() -> None:
+    graph = Graph(parse(CHAIN))
+    editor = Editor(graph)
+    editor.begin("one")
+    a = editor.add(_template("t = Relu"), "a/x", [graph.value("x")])
+    editor.add(_template("t = Relu"), "b", [graph.value("x")])
+    editor.become(a, _template("t = Exp"), [graph.value("x")])
+    editor.set_input(a, 0, graph.value("y"))
+    editor.add_control(a, graph.node("x"))
+    editor.set_input(graph.node("z"), 0, graph.value("x"))
+    editor.remove([a])
+    editor.log.forget(lambda name: name not in graph)
+    edits = editor.log.items["one"]
+    assert (edits.inserted, edits.replaced, edits.rewired) == (["b"], [], ["z:in0"])
+
+
 # Random graphs under random edits. Edges only ever point from a later node to an earlier one, so nothing but
 # the editor can break a graph.
 
 
-_EDITS = ("add", "clone", "redirect", "set_input", "become", "add_control", "commit")
+_EDITS = ("add", "clone", "redirect", "set_input", "become", "add_control", "drop_control", "remove", "commit")
 
 
 @dataclass
@@ -156,6 +240,13 @@ class _Edited:
     graph: Graph
     editor: Editor
     nodes: list[Node]
+    removed: set[str] = field(default_factory=set)
+    made: int = 0
+
+    def fresh(self) -> str:
+        """A name that was never taken."""
+        self.made += 1
+        return f"new{self.made}"
 
 
 @st.composite
@@ -189,10 +280,10 @@ def _edit(draw: st.DrawFn, edited: _Edited) -> None:
         inputs = [_earlier_value(draw, edited, size) for _ in range(draw(st.integers(0, 3)))]
         device = draw(st.sampled_from(["", "/cpu:0"]))
         template = NodeDef(op=draw(st.sampled_from(["Relu", "Add"])))
-        nodes.append(editor.add(template, f"new{size}", inputs, controls=[node], device=device))
+        nodes.append(editor.add(template, edited.fresh(), inputs, controls=[node], device=device))
     elif kind == "clone":
         inputs = [_earlier_value(draw, edited, size) for _ in range(draw(st.integers(0, 2)))]
-        nodes.append(editor.clone(node, f"new{size}", inputs))
+        nodes.append(editor.clone(node, edited.fresh(), inputs))
     elif kind == "redirect" and position:
         # Consumers of a value all come later than its producer; what they read now comes earlier still.
         port = draw(st.integers(0, 2))
@@ -205,6 +296,18 @@ def _edit(draw: st.DrawFn, edited: _Edited) -> None:
         editor.become(node, NodeDef(op="Identity"), inputs)
     elif kind == "add_control" and position:
         editor.add_control(node, nodes[draw(st.integers(0, position - 1))])
+    elif kind == "drop_control" and node.controls:
+        editor.drop_control(node, draw(st.sampled_from(node.controls)))
+    elif kind == "remove" and size > 1:
+        # What goes takes along all that needs it; something must stay to edit.
+        gone = {node}
+        for later in nodes:
+            if not gone.isdisjoint([*(value.node for value in later.inputs), *later.controls]):
+                gone.add(later)
+        if len(gone) < size:
+            editor.remove(gone)
+            edited.nodes[:] = [kept for kept in nodes if kept not in gone]
+            edited.removed |= {lost.name for lost in gone}
     elif kind == "commit":
         editor.commit()
 
@@ -248,10 +351,34 @@ def test_invariants_hold_under_any_edits(data: st.DataObject) -> None:
     for op in ("Add", "Split", "Neg", "Relu", "Identity"):
         assert set(graph.by_op(op)) == {node for node in graph if node.op == op}
     topological_order(graph)
-    assert names <= graph.nodes.keys()  # who names a node from outside still finds it
+    assert names - edited.removed <= graph.nodes.keys()  # who names a node from outside still finds it
     read_again = Graph(GraphDef.FromString(graph.graph_def.SerializeToString()))
     assert _described(read_again) == _described(graph)
+    edited.editor.log.forget(lambda name: name not in graph)
     assert edited.editor.log.inserted == sum(node.name.startswith("new") for node in graph)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_originals_lead_back_to_the_source(data: st.DataObject) -> None:
+    source = data.draw(_graphs())
+    graph_def = GraphDef.FromString(source.SerializeToString())
+    graph = Graph(graph_def)
+    edited = _Edited(graph, Editor(graph), list(graph))
+
+    @st.composite
+    def edit(draw: st.DrawFn) -> None:
+        _edit(draw, edited)
+
+    for _ in range(data.draw(st.integers(0, 12))):
+        data.draw(edit())
+    edited.editor.commit()
+    after = {node.name: NodeDef.FromString(node.SerializeToString()) for node in graph_def.node}
+    originals = {name: NodeDef.FromString(content) for name, content in edited.editor.originals.items()}
+    names = {node.name for node in source.node}
+    assert originals.keys() <= names
+    # Nothing that the edits inserted is among the source's nodes, and nothing of the source reads it.
+    assert {name: originals.get(name, after.get(name)) for name in names} == {node.name: node for node in source.node}
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,7 +8,14 @@ import pytest
 from google.protobuf import text_format
 
 from fqrewrite.errors import GraphError
-from fqrewrite.ir.functions import ARGUMENT, drop_unused_functions, find_function, functions_of, instantiate
+from fqrewrite.ir.functions import (
+    ARGUMENT,
+    count_nodes,
+    drop_unused_functions,
+    find_function,
+    functions_of,
+    instantiate,
+)
 from fqrewrite.ir.text import format_graph
 from fqrewrite.proto import GraphDef
 from fqrewrite.proto.attrs import int_attr, type_attr, types_attr
@@ -157,3 +164,48 @@ def test_functions_without_a_caller_go() -> None:
     assert set(functions_of(graph_def)) == kept
     assert [entry.function_name for entry in graph_def.library.gradient] == ["branch"]
     assert drop_unused_functions(graph_def) == []
+
+
+def _calling(**bodies: tuple[str, ...]) -> dict[str, Any]:
+    """Functions that call others: "Op" is a node, "Op f g" one that is passed the functions f and g."""
+    graph_def = GraphDef()
+    for name, nodes in bodies.items():
+        function = graph_def.library.function.add()
+        function.signature.name = name
+        for text in nodes:
+            op, *called = text.split()
+            node = function.node_def.add(name="n", op=op)
+            for number, other in enumerate(called):
+                if op == "Case":
+                    node.attr["branches"].list.func.add(name=other)
+                else:
+                    node.attr[f"f{number}"].func.name = other
+    return functions_of(graph_def)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("none", 0),
+        ("two", 2),
+        ("calls", 3),
+        ("either", 2),
+        ("maybe", 0),
+        ("case", 0),
+        ("loop", 1),
+        ("missing", 0),
+        ("calls_missing", 0),
+    ],
+)
+def test_nodes_that_run_at_least(name: str, number: int) -> None:
+    library = _calling(
+        none=("Neg",),
+        two=("Relu", "Neg", "Relu"),
+        calls=("PartitionedCall two", "Relu"),
+        either=("If two calls",),
+        maybe=("StatelessIf two none",),
+        case=("Case two none calls",),
+        loop=("Relu", "While loop"),
+        calls_missing=("PartitionedCall missing",),
+    )
+    assert count_nodes(library, name, lambda node: node.op == "Relu") == number
