@@ -89,8 +89,8 @@ def usable_limits(
     else:
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     if symmetric and low.size > 1:
-        # A channel of tiny weights (a dead one, after its batch norm is folded) still has a bias, whose integers have to
-        # fit into 32 bits: 17 biases of the PoseNet of npm do not otherwise (measured).
+        # A channel of tiny weights (a dead one, its batch norm folded in) still has a bias, whose integers must fit
+        # into 32 bits: 17 biases of a real PoseNet do not otherwise (measured).
         smallest = high.max() * _SMALLEST_CHANNEL
         high, low = np.maximum(high, smallest), np.minimum(low, -smallest)
     # All is zero: any range is right, but FakeQuant needs min < max, and with a small one the integers of a bias, whose
