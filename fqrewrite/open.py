@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fqrewrite.errors import ConfigError, InputError, path_text
-from fqrewrite.model.checkpoint import Checkpoint, find_checkpoint
+from fqrewrite.model.checkpoint import STATE_FILE, Checkpoint, find_checkpoint
 from fqrewrite.model.container import Model, load
 
 
@@ -25,14 +25,22 @@ class Source(NamedTuple):
 
     @property
     def files(self) -> list[Path]:
-        """What is read, and must not be written over."""
-        checkpoint = self.checkpoint.files if self.checkpoint else ()
-        return [self.model.path, *checkpoint]
+        """What is read, or belongs to what is read, and must not be written over."""
+        if self.checkpoint is None:
+            return [self.model.path]
+        # The state file of a directory may name a checkpoint in another.
+        return [self.model.path, *own_files(self.checkpoint), self.path / STATE_FILE]
 
     @property
     def kind(self) -> str:
         """What the report calls it."""
         return "checkpoint" if self.checkpoint else self.model.source_kind
+
+
+def own_files(checkpoint: Checkpoint) -> list[Path]:
+    """The files of a checkpoint, its graph and the state file of its directory, whether they are read or not."""
+    state = Path(checkpoint.prefix.rpartition("/")[0] or ".") / STATE_FILE
+    return [*checkpoint.files, *([checkpoint.meta] if checkpoint.meta else []), state]
 
 
 def open_checkpoint(path: Path) -> tuple[Checkpoint, Model | None]:

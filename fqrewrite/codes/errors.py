@@ -241,8 +241,8 @@ ERRORS: dict[str, tuple[str, str]] = {
         "Choose another path, or remove it.",
     ),
     "output-without-variables": (
-        "--no-freeze keeps variables, and a GraphDef has no file for their values.",
-        "Write a .meta file or a SavedModel directory, or freeze.",
+        "Variables are to be written, but a GraphDef has no file for their values, or a SavedModel gets none.",
+        "Freeze, or write a .meta file; for a SavedModel, give the checkpoint.",
     ),
     "plan-in-model": (
         "The model carries the plan that it was made with, and the settings of this run differ from it.",
@@ -268,7 +268,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     "range-unknown": (
         "The range of a quantizer is in no source, or was never trained; its initial value is not used in its place.",
         "Train (further) with the training graph, give --ranges FILE, or write it under `ranges:` in the config; "
-        "--no-freeze keeps ranges as variables.",
+        "of a graph without a checkpoint, --no-freeze keeps ranges as variables.",
     ),
     "ranges-unreadable": (
         "The ranges file cannot be read, is not JSON of that form, or is of another version.",
