@@ -220,6 +220,10 @@ ERRORS: dict[str, tuple[str, str]] = {
         "A function calls itself without a condition, so it cannot be inlined.",
         "Export the model without recursion.",
     ),
+    "model-not-of-checkpoint": (
+        "--model names a float graph, and the checkpoint's own graph is one that `fqrewrite train` made.",
+        "Leave --model out: the checkpoint's graph carries the plan that it was trained with.",
+    ),
     "model-without-checkpoint": (
         "--model names the graph of a checkpoint, and no checkpoint is given.",
         "Give the checkpoint, or leave --model out.",

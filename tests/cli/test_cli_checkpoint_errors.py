@@ -233,6 +233,12 @@ def test_a_saved_model_whose_report_has_no_place(
     assert sorted(folder.iterdir()) == before
 
 
+def test_a_float_graph_for_a_checkpoint_that_knows_its_own(run: Run, folder: Path, copied: Path) -> None:
+    done = run("eval", "ckpt-110", "--model", EXAMPLES / "model.meta", "-o", "out.pb")
+    refused(done, 2, "model-not-of-checkpoint", "says how it was trained")
+    assert not (folder / "out.pb").exists()
+
+
 def test_a_directory_that_holds_other_things(run: Run, folder: Path, copied: Path) -> None:
     (folder / "export").mkdir()
     (folder / "export" / "notes.txt").write_text("mine\n", encoding="utf-8")
