@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fqrewrite.errors import ConfigError, InputError, path_text
-from fqrewrite.model.checkpoint import Checkpoint, find_checkpoint
+from fqrewrite.model.checkpoint import STATE_FILE, Checkpoint, find_checkpoint
 from fqrewrite.model.container import Model, load
+from fqrewrite.provenance import find_provenance
 
 
 class Source(NamedTuple):
@@ -25,14 +26,22 @@ class Source(NamedTuple):
 
     @property
     def files(self) -> list[Path]:
-        """What is read, and must not be written over."""
-        checkpoint = self.checkpoint.files if self.checkpoint else ()
-        return [self.model.path, *checkpoint]
+        """What is read, or belongs to what is read, and must not be written over."""
+        if self.checkpoint is None:
+            return [self.model.path]
+        # The state file of a directory may name a checkpoint in another.
+        return [self.model.path, *own_files(self.checkpoint), self.path / STATE_FILE]
 
     @property
     def kind(self) -> str:
         """What the report calls it."""
         return "checkpoint" if self.checkpoint else self.model.source_kind
+
+
+def own_files(checkpoint: Checkpoint) -> list[Path]:
+    """The files of a checkpoint, its graph and the state file of its directory, whether they are read or not."""
+    state = Path(checkpoint.prefix.rpartition("/")[0] or ".") / STATE_FILE
+    return [*checkpoint.files, *([checkpoint.meta] if checkpoint.meta else []), state]
 
 
 def open_checkpoint(path: Path) -> tuple[Checkpoint, Model | None]:
@@ -55,7 +64,8 @@ def open_source(path: Path, graph_file: Path | None = None) -> Source:
         graph_file: the graph of the checkpoint; None for the .meta file beside it.
 
     Raises:
-        ConfigError: `checkpoint-without-graph`; `model-without-checkpoint` for a graph file of a graph file.
+        ConfigError: `checkpoint-without-graph`; `model-without-checkpoint` for a graph file of a graph file;
+            `model-not-of-checkpoint` for another graph than that which fqrewrite made for the training.
         InputError: see `model.checkpoint.find_checkpoint` and `model.container.load`.
     """
     checkpoint = find_checkpoint(path)
@@ -68,4 +78,16 @@ def open_source(path: Path, graph_file: Path | None = None) -> Source:
     if graph is None:
         what = "the checkpoint has no .meta file beside it, so its graph is not known"
         raise ConfigError("checkpoint-without-graph", what, where=path_text(path))
-    return Source(load(graph), checkpoint, path)
+    model = load(graph)
+    if graph_file is not None and checkpoint.meta is not None:
+        _check_graph(model, checkpoint.meta)
+    return Source(model, checkpoint, path)
+
+
+def _check_graph(model: Model, own: Path) -> None:
+    """Refuses a graph that knows less than the checkpoint's own: how it was trained, and with which settings."""
+    if find_provenance(model.graph_def, path_text(model.path)) is None:
+        found = find_provenance(load(own).graph_def, path_text(own))
+        if found is not None and found[0].mode == "train":
+            what = "the checkpoint's own graph says how it was trained, and this one does not"
+            raise ConfigError("model-not-of-checkpoint", what, where=path_text(model.path))

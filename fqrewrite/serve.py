@@ -105,13 +105,13 @@ def write_eval(form: Form, source: Source, evaluated: Evaluated, report: tuple[P
     """Writes an eval graph, its variables and its report, whole or not at all.
 
     Raises:
-        InputError: `output-unwritable`; ConfigError: `output-exists`.
+        InputError: `output-unwritable`.
+        ConfigError: `output-exists`; `output-without-variables` for a SavedModel with variables of a graph alone.
     """
     model, rewritten = source.model, evaluated.rewritten
     outputs = rewritten.outputs if rewritten else ()
     if form.directory:
-        _write_saved_model(form, model, outputs, evaluated.values)
-        write_all([report])
+        _write_saved_model(form, model, outputs, evaluated.values, report)
         return
     files = [(form.path, to_bytes(model, form.kind, form.text)), report]
     if evaluated.values:
@@ -121,26 +121,31 @@ def write_eval(form: Form, source: Source, evaluated: Evaluated, report: tuple[P
     write_all(files)
 
 
-def _write_saved_model(form: Form, model: Model, outputs: Iterable[str], values: dict[str, Array]) -> None:
+def _write_saved_model(
+    form: Form, model: Model, outputs: Iterable[str], values: dict[str, Array], report: tuple[Path, bytes]
+) -> None:
     from fqrewrite.model.directory import write_directory
     from fqrewrite.model.saved_model import FILE_NAME, VARIABLES_PREFIX, saved_model_bytes
     from fqrewrite.model.signature import signature_of
     from fqrewrite.transform.saver import add_saver
 
     graph = Graph(model.graph_def)
+    variables = graph.by_op(*VARIABLE_OPS)
+    if variables and not values:
+        what = f"{len(variables)} variables of the SavedModel have no values, because no checkpoint is given"
+        raise ConfigError("output-without-variables", what, where=path_text(form.path))
     inputs, results = signature_of(graph, [graph.value(name) for name in outputs])
     files: dict[str, bytes] = {}
     if values:
         from fqrewrite.model.checkpoint_write import checkpoint_files
 
         editor = Editor(graph)
-        variables = [node for node in graph if node.op in VARIABLE_OPS]
         model.message.saver_def.CopyFrom(add_saver(editor, variables))
         files = {
             f"variables/{path.name}": data for path, data in checkpoint_files(values, Path("/") / VARIABLES_PREFIX)
         }
     message = model.message if model.kind == "meta_graph" else model.graph_def
-    write_directory(form.path, {**files, FILE_NAME: saved_model_bytes(message, inputs, results)})
+    write_directory(form.path, {**files, FILE_NAME: saved_model_bytes(message, inputs, results)}, [report])
 
 
 def _prefix(path: Path) -> str:

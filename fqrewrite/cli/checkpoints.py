@@ -29,21 +29,22 @@ def warm_start(float_checkpoint: Path, train_graph: Path, output: Path, ranges: 
     from fqrewrite.model.atomic import check_distinct, write_all
     from fqrewrite.model.checkpoint_write import checkpoint_files
     from fqrewrite.model.ranges_file import read_ranges
-    from fqrewrite.open import open_checkpoint, open_source
+    from fqrewrite.open import open_checkpoint, open_source, own_files
     from fqrewrite.plan.ranges import RangeSources
     from fqrewrite.provenance import require_provenance
     from fqrewrite.report.warm_start import warm_start_text
     from fqrewrite.restore import Restorer, variable_keys
     from fqrewrite.warm_start import warm_start as make
 
-    graph = open_source(train_graph).model
+    trained = open_source(train_graph)
+    graph = trained.model
     provenance, scope = require_provenance(graph.graph_def, path_text(train_graph))
     if provenance.mode != "train":
         what = "this is an eval graph, and a warm start is for a graph that `fqrewrite train` wrote"
         raise Refusal("provenance-missing", what, where=path_text(train_graph))
     checkpoint, own_graph = open_checkpoint(float_checkpoint)
     outputs = [Path(f"{output}{suffix}") for suffix in (".index", ".data-00000-of-00001")]
-    check_distinct([*checkpoint.files, graph.path, *([ranges] if ranges else [])], outputs)
+    check_distinct([*own_files(checkpoint), *trained.files, *([ranges] if ranges else [])], outputs)
     sources = RangeSources(file=read_ranges(ranges), file_name=path_text(ranges)) if ranges else RangeSources()
     keys = variable_keys(own_graph or graph)
     made = make(graph, provenance, scope, Restorer(checkpoint, keys, scope), sources)

@@ -232,6 +232,10 @@ ERRORS: dict[str, tuple[str, str]] = {
         "A function calls itself without a condition, so it cannot be inlined.",
         "Export the model without recursion.",
     ),
+    "model-not-of-checkpoint": (
+        "--model names a float graph, and the checkpoint's own graph is one that `fqrewrite train` made.",
+        "Leave --model out: the checkpoint's graph carries the plan that it was trained with.",
+    ),
     "model-without-checkpoint": (
         "--model names the graph of a checkpoint, and no checkpoint is given.",
         "Give the checkpoint, or leave --model out.",
@@ -253,8 +257,8 @@ ERRORS: dict[str, tuple[str, str]] = {
         "Choose another path, or remove it.",
     ),
     "output-without-variables": (
-        "--no-freeze keeps variables, and a GraphDef has no file for their values.",
-        "Write a .meta file or a SavedModel directory, or freeze.",
+        "Variables are to be written, but a GraphDef has no file for their values, or a SavedModel gets none.",
+        "Freeze, or write a .meta file; for a SavedModel, give the checkpoint.",
     ),
     "plan-in-model": (
         "The model carries the plan that it was made with, and the settings of this run differ from it.",
@@ -280,7 +284,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     "range-unknown": (
         "The range of a quantizer is in no source, or was never trained; its initial value is not used in its place.",
         "Train (further) with the training graph, give --ranges FILE, or write it under `ranges:` in the config; "
-        "--no-freeze keeps ranges as variables.",
+        "of a graph without a checkpoint, --no-freeze keeps ranges as variables.",
     ),
     "ranges-unreadable": (
         "The ranges file cannot be read, is not JSON of that form, or is of another version.",

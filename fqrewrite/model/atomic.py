@@ -80,7 +80,7 @@ def check_distinct(inputs: Iterable[Path], outputs: Sequence[Path]) -> None:
     """Checks that no output would overwrite an input, nor another output.
 
     Two paths are one file when they resolve to the same path or, both existing, are the same file (a hard
-    link).
+    link). An output that something else lies in is a directory, which is replaced as a whole.
 
     Raises:
         ConfigError: codes output-is-input, outputs-not-distinct.
@@ -89,9 +89,18 @@ def check_distinct(inputs: Iterable[Path], outputs: Sequence[Path]) -> None:
         for output in outputs:
             if _same(source, output):
                 raise ConfigError("output-is-input", f"the output is the input {source}", where=str(output))
+            if _within(source, output):
+                what = f"the output is a directory that holds the input {source}"
+                raise ConfigError("output-is-input", what, where=str(output))
     for index, output in enumerate(outputs):
         if any(_same(output, other) for other in outputs[:index]):
             raise ConfigError("outputs-not-distinct", "two outputs are the same file", where=str(output))
+        if any(_within(output, other) for other in outputs):
+            raise ConfigError("outputs-not-distinct", "it lies in a directory that is an output", where=str(output))
+
+
+def _within(path: Path, directory: Path) -> bool:
+    return Path(os.path.realpath(directory)) in Path(os.path.realpath(path)).parents
 
 
 def _same(one: Path, other: Path) -> bool:

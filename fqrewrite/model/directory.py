@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fqrewrite.errors import ConfigError, InputError
+from fqrewrite.model.atomic import write_all
 
 # What a SavedModel of ours holds, as paths written with "/".
 _OURS = re.compile(r"saved_model\.pb|variables(/variables\.(index|data-\d{5}-of-\d{5}))?")
 
 
-def write_directory(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
+def write_directory(
+    path: str | os.PathLike[str], files: Mapping[str, bytes], beside: Sequence[tuple[Path, bytes]] = ()
+) -> None:
     """Writes a directory under a temporary name beside `path`, then renames it.
 
     An empty directory is replaced, and so is a SavedModel that holds no more than this tool writes: `saved_model.pb`
@@ -24,10 +27,12 @@ def write_directory(path: str | os.PathLike[str], files: Mapping[str, bytes]) ->
     Args:
         path: of the directory. The one that it is in must exist.
         files: contents by path in the directory, written with "/".
+        beside: other files, which are written when all of the directory is and it only needs its name.
 
     Raises:
         ConfigError: something else is there already; it is not touched (code output-exists).
-        InputError: the operating system refuses; what was there before is there still (code output-unwritable).
+        InputError: the operating system refuses; what was there before is there still (code output-unwritable), but
+            for the files beside it when it is the directory's renaming that fails.
     """
     target = Path(os.path.realpath(path))
     stem = f".fqrewrite-{os.urandom(8).hex()}"  # not the process number: in containers that is the same every time
@@ -39,6 +44,7 @@ def write_directory(path: str | os.PathLike[str], files: Mapping[str, bytes]) ->
             file = temporary / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)  # no fsync, as for files: a rename suffices against a killed run
+        write_all(beside)
         _put_in_place(temporary, target, aside)
     except OSError as error:
         what = f"the output cannot be written: {error.strerror or error}"

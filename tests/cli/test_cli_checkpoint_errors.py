@@ -193,7 +193,50 @@ def test_outputs_that_are_inputs(run: Run, folder: Path, copied: Path) -> None:
         refused(run("eval", "ckpt-110", *args), 2, "output-is-input")
     refused(run("eval", "ckpt-110", "-o", "ckpt-110.meta", "--no-freeze"), 2, "output-is-input")
     refused(run("warm-start", "ckpt-110", "ckpt-110.meta", "-o", "ckpt-110"), 2, "output-is-input")
+    refused(run("warm-start", EXAMPLES / "model", "ckpt-110", "-o", "ckpt-110"), 2, "output-is-input")
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_outputs_that_belong_to_the_checkpoint(trained: Any, run: Run, folder: Path, copied: Path) -> None:
+    """What `--model` puts in the place of its graph is its own still; so is the note of which is the latest."""
+    shutil.copy(trained.checkpoints / "checkpoint", folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    refused(run("eval", "ckpt-110", "--model", trained.train, "-o", "ckpt-110.meta"), 2, "output-is-input")
+    refused(run("eval", ".", "-o", "out.pb", "--report", "checkpoint"), 2, "output-is-input", "checkpoint")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_saved_model_that_holds_the_checkpoint(trained: Any, run: Run, folder: Path) -> None:
+    variables = folder / "export" / "variables"
+    variables.mkdir(parents=True)
+    for path in trained.checkpoints.glob("ckpt-110.[id]*"):
+        shutil.copy(path, variables / path.name.replace("ckpt-110", "variables"))
+    done = run("eval", variables / "variables", "--model", trained.train, "-o", "export")
+    refused(done, 2, "output-is-input", "a directory that holds the input")
+    assert sorted(path.name.partition(".")[2][:4] for path in variables.iterdir()) == ["data", "inde"]
+
+
+def test_a_saved_model_without_values_for_its_variables(trained: Any, run: Run, folder: Path) -> None:
+    refused(run("eval", trained.train, "-o", "export"), 2, "output-without-variables", "no checkpoint is given")
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("report", "status", "code"),
+    [("absent/report.json", 3, "output-unwritable"), ("export/report.json", 2, "outputs-not-distinct")],
+)
+def test_a_saved_model_whose_report_has_no_place(
+    run: Run, folder: Path, copied: Path, report: str, status: int, code: str
+) -> None:
+    before = sorted(folder.iterdir())
+    refused(run("eval", "ckpt-110", "-o", "export", "--report", report), status, code, report)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_float_graph_for_a_checkpoint_that_knows_its_own(run: Run, folder: Path, copied: Path) -> None:
+    done = run("eval", "ckpt-110", "--model", EXAMPLES / "model.meta", "-o", "out.pb")
+    refused(done, 2, "model-not-of-checkpoint", "says how it was trained")
+    assert not (folder / "out.pb").exists()
 
 
 def test_a_directory_that_holds_other_things(run: Run, folder: Path, copied: Path) -> None:
