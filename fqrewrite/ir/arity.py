@@ -18,11 +18,13 @@ _OPS = {
         "Conv2D DepthwiseConv2dNative MatMul BiasAdd Add AddV2 Sub Mul RealDiv SquaredDifference Maximum Minimum "
         "ReluGrad Relu6Grad Reshape ExpandDims Mean Sum Max Transpose Switch Assign AssignAdd AssignSub "
         "AssignVariableOp AssignAddVariableOp AssignSubVariableOp "
-        "BatchMatMul BatchMatMulV2 BatchMatMulV3 Split Prod Min Pad MirrorPad Tile BroadcastTo ReverseV2 Gather GatherNd "
+        "BatchMatMul BatchMatMulV2 BatchMatMulV3 Split Prod Min Pad "
+        "MirrorPad Tile BroadcastTo ReverseV2 Gather GatherNd "
         "ResizeBilinear ResizeNearestNeighbor Pow TopKV2"
     ),
     3: (
-        "SpaceToBatchND BatchToSpaceND Select SelectV2 Conv2DBackpropInput Conv2DBackpropFilter Slice SplitV GatherV2 PadV2 "
+        "SpaceToBatchND BatchToSpaceND Select SelectV2 Conv2DBackpropInput "
+        "Conv2DBackpropFilter Slice SplitV GatherV2 PadV2 "
         "FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel"
     ),
     4: "StridedSlice",

@@ -122,7 +122,7 @@ def test_schemes_of_weights() -> None:
     settings = WeightSettings(granularity="per_channel", symmetric=True)
     found = resolve(plan_of(weights=settings), checkpoint=variables(weights_min=None))
     low, high = limits(found, "a/weights_quant")
-    assert high == (2, 3, 4, pytest.approx(4e-4))
+    assert high == pytest.approx((2, 3, 4, 4e-4))
     assert low == tuple(-end for end in high)
 
 

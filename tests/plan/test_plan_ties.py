@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from fqrewrite.ir.graph import Graph
+from fqrewrite.ir.graph import Graph, Value
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.ties import Ties
 
@@ -10,10 +10,10 @@ GRAPH = Graph(parse("".join(f"{name} = Placeholder\n" for name in "abcdef")))
 A, B, C, D, E, F = (GRAPH.value(f"{name}:0") for name in "abcdef")
 
 
-def entered(*values: object) -> Ties:
+def entered(*values: Value) -> Ties:
     ties = Ties()
     for value in values:
-        ties.enter(value, f"{value.node.name}/quant")  # type: ignore[attr-defined]
+        ties.enter(value, f"{value.node.name}/quant")
     return ties
 
 
