@@ -82,7 +82,7 @@ def test_outputs_that_cannot_be(run: Run, write: Write, folder: Path) -> None:
         f"{'a' * 300}.pb": (3, "output-unwritable"),
         "out.txt": (2, "output-suffix"),
         "out": (2, "output-suffix"),
-        "": (2, "output-suffix"),
+        "": (2, "output-is-input"),  # the working directory, which holds it
         "in.pb": (2, "output-is-input"),
         "./in.pb": (2, "output-is-input"),
     }
