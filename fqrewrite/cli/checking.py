@@ -14,7 +14,7 @@ from fqrewrite.cli.terminal import say
 Format = Literal["text", "md", "json", "junit"]
 
 
-@click.command(short_help="Say whether a graph becomes an integer model, and what stands in the way.")
+@click.command(short_help="Say whether a graph becomes an integer model.")
 @click.argument("graph", type=FILE)
 @click.option(
     "--target",

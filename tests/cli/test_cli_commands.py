@@ -39,8 +39,22 @@ REWRITING = SETTINGS | {
     "--quiet",
     "--verbose",
 }
+DATA = {"--data", "--batch-size", "--image-size", "--mean", "--std", "--layout", "--model"}
 OPTIONS = {
     (): {"--version"},
+    ("calibrate",): SETTINGS | DATA | {"--output", "--merge", "--method", "--percentile", "--ema-decay", "--quiet"},
+    ("check",): {
+        "--target",
+        "--outputs",
+        "--convert",
+        "--data",
+        "--samples",
+        "--seed",
+        "--timeout",
+        "--tflite",
+        "--format",
+    },
+    ("compare",): DATA | {"--json"},
     ("train",): REWRITING | PREPARING,
     ("eval",): REWRITING | {"--model", "--ranges", "--freeze", "--no-freeze"},
     ("plan",): SETTINGS | PREPARING | {"--json", "--output", "--report-format", "--allow-empty"},
