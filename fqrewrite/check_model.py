@@ -5,20 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from google.protobuf.message import DecodeError
-
 from fqrewrite import __version__
 from fqrewrite.check.records import CheckReport, worst_first
 from fqrewrite.check.static import check_subject
 from fqrewrite.check.subject import Subject
 from fqrewrite.check.targets import Target
-from fqrewrite.errors import InputError, path_text
+from fqrewrite.errors import path_text
 from fqrewrite.ir.graph import Graph, Value
-from fqrewrite.model.container import load
-from fqrewrite.model.saved_model import FILE_NAME, SERVING_DEFAULT
+from fqrewrite.model.container import Model
+from fqrewrite.model.saved_model import SERVING_DEFAULT, output_names
+from fqrewrite.open import DEFAULT, Choice, directory_of, open_model
 from fqrewrite.plan.items import fake_quant_op
 from fqrewrite.plan.outputs import find_outputs, named_outputs
-from fqrewrite.proto import SavedModel
 from fqrewrite.provenance import find_provenance
 
 
@@ -27,12 +25,14 @@ class Checked(NamedTuple):
 
     Attributes:
         file: what was read.
+        directory: of the SavedModel that it is in; None for none.
         message: GraphDef or MetaGraphDef.
         graph: its nodes.
         outputs: the tensors that the model shall give.
     """
 
     file: Path
+    directory: Path | None
     message: Any
     graph: Graph
     outputs: tuple[Value, ...]
@@ -54,27 +54,23 @@ class Conditions(NamedTuple):
     timeout: float = 600.0
 
 
-def open_checked(path: Path, outputs: list[str] | None = None) -> Checked:
+def open_checked(path: Path, choice: Choice = DEFAULT, outputs: list[str] | None = None) -> Checked:
     """Opens a graph, and finds its outputs: those named, a signature's, those of its provenance, or the only result.
 
     Args:
-        path: a GraphDef or MetaGraphDef file, or a SavedModel directory with one MetaGraphDef.
+        path: a GraphDef or MetaGraphDef file, or a SavedModel directory.
+        choice: of a SavedModel.
         outputs: names; None to find them.
 
     Raises:
-        InputError: it cannot be read: as `model.container.load`, or `saved-model-graphs`.
-        ConfigError: as `plan.outputs.find_outputs`.
+        InputError: it cannot be read: as `model.container.load`.
+        ConfigError: as `model.container.load` and `plan.outputs.find_outputs`.
     """
-    file = path / FILE_NAME
-    if path.is_dir() and file.exists():
-        message = _read_saved_model(file)
-        graph = Graph(message.graph_def)
-    else:
-        model, file = load(path), path
-        message, graph = model.message, Graph(model.graph_def)
-    names = outputs or _of_signature(message)
+    model = open_model(path, choice)
+    graph = Graph(model.graph_def)
+    names = outputs or _of_signatures(model)
     found = named_outputs(graph, names) if names else _of_provenance(graph, path_text(path))
-    return Checked(file, message, graph, found or find_outputs(graph, ()))
+    return Checked(model.path, directory_of(model), model.message, graph, found or find_outputs(graph, ()))
 
 
 def check_model(
@@ -113,27 +109,11 @@ def check_model(
     return report, model
 
 
-def _read_saved_model(file: Path) -> Any:
-    where = path_text(file)
-    try:
-        saved_model = SavedModel.FromString(file.read_bytes())
-    except OSError as error:
-        raise InputError("file-unreadable", f"the file cannot be read: {error.strerror}", where=where) from error
-    except DecodeError as error:
-        raise InputError("file-foreign", "this is no SavedModel, or the file is damaged", where=where) from error
-    if len(saved_model.meta_graphs) != 1:
-        what = f"the SavedModel holds {len(saved_model.meta_graphs)} graphs, and one is needed"
-        raise InputError("saved-model-graphs", what, where=where)
-    return saved_model.meta_graphs[0]
-
-
-def _of_signature(message: Any) -> list[str]:
-    """The outputs of the serving signature; none for a graph without one."""
-    signatures = getattr(message, "signature_def", {})
-    if SERVING_DEFAULT not in signatures:
-        return []
-    infos = signatures[SERVING_DEFAULT].outputs
-    return [infos[key].name for key in sorted(infos) if infos[key].name]
+def _of_signatures(model: Model) -> list[str]:
+    """The outputs of the chosen signatures of a SavedModel, or of the serving signature of another graph."""
+    definitions = getattr(model.message, "signature_def", {})
+    chosen = model.saved_model.signatures if model.saved_model else (SERVING_DEFAULT,)
+    return [name for key in chosen if key in definitions for name in output_names(definitions[key])]
 
 
 def _of_provenance(graph: Graph, where: str) -> tuple[Value, ...]:

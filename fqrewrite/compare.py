@@ -13,10 +13,12 @@ from fqrewrite.evaluate import InferenceGraph
 from fqrewrite.float_graph import float_graph
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph
+from fqrewrite.model.signature import output_dtype
 from fqrewrite.open import Source
 from fqrewrite.plan.items import Plan, QuantizerItem, fake_quant_op
+from fqrewrite.proto.dtypes import FLOATING
 from fqrewrite.provenance import find_provenance, require_provenance
-from fqrewrite.restore import Restorer, variable_keys
+from fqrewrite.restore import Restorer, VariableKeys, variable_keys
 from fqrewrite.run.data import open_data
 from fqrewrite.run.fake_quant import Grid, fake_quant, grid
 from fqrewrite.run.images import AS_THEY_ARE, ImageOptions
@@ -195,7 +197,9 @@ def _pairs(plan: Plan, found: InferenceGraph, quantized: Graph) -> tuple[list[_P
         else:
             missing.append(item.tensor)
     done = {pair.tensor for pair in pairs}
-    float_outputs = [tensor for tensor in sorted(outputs - done) if tensor.rpartition(":")[0] in quantized]
+    # Not labels and the like, which have no noise.
+    numbers = {str(value) for value in found.outputs if output_dtype(value) in FLOATING}
+    float_outputs = [tensor for tensor in sorted(numbers - done) if tensor.rpartition(":")[0] in quantized]
     return pairs + [_Pair(tensor, tensor, None, True) for tensor in float_outputs], missing
 
 
@@ -211,7 +215,7 @@ def _parameters(plan: Plan) -> list[QuantizerItem]:
 def _frozen(source: Source, tensors: list[str]) -> Graph:
     """An eval graph whose variables, if it kept some, are constants."""
     model = source.model
-    keys = variable_keys(model) if source.checkpoint else {}
+    keys = variable_keys(model) if source.checkpoint else VariableKeys()
     graph = Graph(model.graph_def)
     roots = [graph.value(tensor) for tensor in tensors]
     variables = needed_variables(graph, roots)

@@ -15,7 +15,7 @@ from fqrewrite.config.records import Config
 from fqrewrite.errors import Refusal
 from fqrewrite.ir.editor import EditLog, Editor
 from fqrewrite.ir.functions import drop_unused_functions
-from fqrewrite.ir.graph import Graph, Value
+from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.match.labels import before_labels
 from fqrewrite.match.phase import random_operations
 from fqrewrite.match.reach import ancestors, with_initializers
@@ -30,6 +30,7 @@ from fqrewrite.prepare import PREPARATION, resolve_for_inference
 from fqrewrite.provenance import Provenance, mark
 from fqrewrite.recovery import Recovered
 from fqrewrite.rewrite import Rewritten, describe_variables, drop_shapes
+from fqrewrite.served import servable_nodes, trim_main_ops
 from fqrewrite.transform.apply import apply_plan
 from fqrewrite.transform.colocation import drop_stale_colocations
 from fqrewrite.transform.freeze import freeze, needed_variables
@@ -79,6 +80,7 @@ def evaluate_model(
     restorer: Restorer | None,
     *,
     freezes: bool,
+    serves: bool = False,
     notes: Iterable[Note] = (),
 ) -> Evaluated:
     """Makes the eval graph of a model, in place.
@@ -90,13 +92,14 @@ def evaluate_model(
         sources: of ranges, but for the checkpoint's.
         restorer: the checkpoint; None without one.
         freezes: whether variables become constants. Without a checkpoint a graph with variables keeps them.
+        serves: whether what else is in use of the SavedModel that it is from stays: other signatures, the main op.
         notes: on what was done before.
 
     Raises:
         Refusal: `training-graph-in-eval` for a batch norm that cannot be turned into inference; `range-unknown`.
         InputError, GraphError, ConfigError: of the checkpoint, the ranges, the outputs.
     """
-    return _Evaluation(model, found, config, sources, restorer, freezes, list(notes)).run()
+    return _Evaluation(model, found, config, sources, restorer, freezes, serves, list(notes)).run()
 
 
 def inference_graph(model: Model, found: Recovered, config: Config, restorer: Restorer | None) -> InferenceGraph:
@@ -110,7 +113,7 @@ def inference_graph(model: Model, found: Recovered, config: Config, restorer: Re
             a graph with variables and no checkpoint.
     """
     sources = RangeSources(config=config)
-    return _Evaluation(model, found, config, sources, restorer, True, []).float_graph()
+    return _Evaluation(model, found, config, sources, restorer, True, False, []).float_graph()
 
 
 class _Evaluation:
@@ -122,6 +125,7 @@ class _Evaluation:
         sources: RangeSources,
         restorer: Restorer | None,
         freezes: bool,
+        serves: bool,
         notes: list[Note],
     ) -> None:
         self.model = model
@@ -131,13 +135,15 @@ class _Evaluation:
         self.sources = sources
         self.restorer = restorer
         self.freezes = freezes
+        self.serves = serves
         self.graph = Graph(model.graph_def)
         self.editor = Editor(self.graph)
         self.editor.begin(PREPARATION)
-        self.changes = Changes()
+        self.changes = Changes(inlined=model.inlined)
         self.notes = notes
         self.origins: dict[str, Origin] = {}
         self.values: dict[str, Array] = {}
+        self.served: list[str] = []
 
     def run(self) -> Evaluated:
         outputs, whole = self._to_inference()
@@ -191,7 +197,8 @@ class _Evaluation:
         trains = self.found.trained or bool(editor.originals) or results != outputs or bool(backward_pass(graph))
         whole = not trains and self.restorer is None
         if not whole:
-            needed = ancestors(value.node for value in results)
+            self.served = self._served([value.node for value in results]) if self.serves else []
+            needed = ancestors([*(value.node for value in results), *map(graph.node, self.served)])
             self._change(removed=prune(editor, needed if self._becomes_constant else with_initializers(needed)))
         self._refuse_unconverted(inference.not_converted)
         if not whole and (random := random_operations(graph)):
@@ -207,6 +214,13 @@ class _Evaluation:
         )
         return results, whole
 
+    def _served(self, outputs: list[Node]) -> list[str]:
+        """What else of a SavedModel stays: other signatures that are no training, and the main op as far as needed."""
+        others = servable_nodes(self.model, self.graph)
+        needed, constant = ancestors([*outputs, *others]), self._becomes_constant
+        kept = [*others, *trim_main_ops(self.editor, self.model, needed, keeps_variables=not constant)]
+        return [node.name for node in kept]
+
     @property
     def _becomes_constant(self) -> bool:
         return self.freezes and self.restorer is not None
@@ -219,7 +233,8 @@ class _Evaluation:
 
     def _find_values(self, outputs: tuple[Value, ...]) -> None:
         """Finds the values of variables and ranges, as far as the eval graph shall have them."""
-        variables = needed_variables(self.graph, outputs)
+        roots: list[Value | Node] = [*outputs, *map(self.graph.node, self.served)]
+        variables = needed_variables(self.graph, roots)
         if self.restorer is None:
             if self.freezes and not variables:
                 self._resolve_ranges(self.graph)
@@ -238,7 +253,7 @@ class _Evaluation:
             text = f"{tensor}: the training never ran the quantizer behind the output, which stays float"
             self.notes.append(Note(code="output-not-trained", text=text))
         if self.freezes:
-            frozen = freeze(self.graph, self.editor, values, outputs)
+            frozen = freeze(self.graph, self.editor, values, roots)
             self._change(frozen=len(frozen.variables))
             self._resolve_ranges(self.graph)
             return
@@ -281,8 +296,7 @@ class _Evaluation:
         quantized = self._quantized_outputs()
         roots = {graph.value(quantized.get(value, str(value))).node for value in outputs}
         roots |= {graph.node(value.node.name) for value in outputs}
-        if MARKER_NAME in graph:
-            roots.add(graph.node(MARKER_NAME))
+        roots |= {graph.node(name) for name in (MARKER_NAME, *self.served) if name in graph}
         editor, needed = Editor(graph), ancestors(roots)
         if not self._becomes_constant:
             needed = with_initializers(needed)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fqrewrite.config.records import Config
 from fqrewrite.evaluate import InferenceGraph, inference_graph
+from fqrewrite.flatten import flatten_model
 from fqrewrite.ir.arity import check_arity
 from fqrewrite.ir.graph import Graph
 from fqrewrite.open import Source
 from fqrewrite.plan.items import Plan
 from fqrewrite.recovery import Recovered, recover_model
-from fqrewrite.restore import Restorer, variable_keys
+from fqrewrite.restore import Restorer, VariableKeys, variable_keys
 
 
 def float_graph(source: Source, config: Config, plan: Plan | None = None) -> InferenceGraph:
@@ -24,10 +25,11 @@ def float_graph(source: Source, config: Config, plan: Plan | None = None) -> Inf
         Refusal, ConfigError, InputError, GraphError: see `recovery.recover_model` and `evaluate.inference_graph`.
     """
     model = source.model
-    keys = variable_keys(model) if source.checkpoint else {}
+    keys = variable_keys(model) if source.checkpoint else VariableKeys()
     if plan is None:
         found = recover_model(model, config)
     else:
+        flatten_model(model, config.outputs or plan.outputs)
         check_arity(Graph(model.graph_def))
         found = Recovered(plan, "", False)
     restorer = Restorer(source.checkpoint, keys, found.scope) if source.checkpoint else None

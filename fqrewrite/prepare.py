@@ -11,23 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
-
+from fqrewrite.bindings import Binding, checked_bindings
 from fqrewrite.config.records import Config
-from fqrewrite.errors import ConfigError
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.functions import functions_of
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.ir.topology import topological_order
 from fqrewrite.match.conditionals import Resolution, has_conditionals, resolve_predicates
 from fqrewrite.match.labels import depends_on_labels
-from fqrewrite.match.parameters import Parameters, dtype_of, static_shape
-from fqrewrite.match.phase import PLACEHOLDERS, find_phases, takes_batch_statistics
-from fqrewrite.match.predicates import Predicates, Scalar
+from fqrewrite.match.parameters import Parameters, dtype_of
+from fqrewrite.match.phase import find_phases, takes_batch_statistics
+from fqrewrite.match.predicates import Predicates
 from fqrewrite.match.reach import ancestors, with_initializers
 from fqrewrite.match.refusals import backward_pass
 from fqrewrite.plan.items import Plan, Preparation
-from fqrewrite.proto.dtypes import DT_BOOL, DT_STRING, FLOATING, dtype_name
+from fqrewrite.proto.dtypes import DT_BOOL
 from fqrewrite.transform.conditionals import bind, inline, resolve
 from fqrewrite.transform.prune import prune
 
@@ -36,9 +34,6 @@ PREPARATION = "preparation"
 
 _ASSIGNMENTS = ("Assign", "Scatter")
 
-Binding = Scalar | tuple[Scalar, ...]
-
-
 def decide_preparation(graph: Graph, config: Config, *, strip_training: bool, thaw: bool) -> Preparation:
     """Decides what is to be done to a graph before it is planned on; only reads it.
 
@@ -46,7 +41,7 @@ def decide_preparation(graph: Graph, config: Config, *, strip_training: bool, th
         ConfigError: `binding-not-found` for a value of what is no placeholder, `binding-value` for one of the wrong
             dtype or number of elements.
     """
-    bound = {name: _checked(name, value, graph) for name, value in sorted(config.bindings.items())}
+    bound = checked_bindings(config, graph)
     order = topological_order(graph) if has_conditionals(graph) else []
     phases = find_phases(graph, order) if order else {}
     # A phase that is bound to training is one still: the eval graph of a training graph has the other.
@@ -180,19 +175,6 @@ def resolve_for_inference(editor: Editor, preparation: Preparation, plan: Plan, 
     return count + len(choices)
 
 
-def rebind(plan: Plan, graph: Graph, config: Config) -> Plan:
-    """A plan whose preparation has the bindings of another run over those that it was made with.
-
-    Raises:
-        ConfigError: as `decide_preparation`.
-    """
-    old = plan.preparation
-    more = {name: _checked(name, value, graph) for name, value in sorted(config.bindings.items())}
-    phases = {name: value for name, value in old.phases.items() if name not in more}
-    new = msgspec.structs.replace(old, bound={**old.bound, **more}, phases=phases)
-    return msgspec.structs.replace(plan, preparation=new)
-
-
 class _Sides(NamedTuple):
     """What the conditionals of a graph come to in training and in inference."""
 
@@ -262,41 +244,3 @@ def _bound(graph: Graph, preparation: Preparation, *, training: bool) -> dict[No
             node = graph.nodes[name]
             bound[node] = value == training if dtype_of(node) == DT_BOOL else int(value == training)
     return bound
-
-
-def _checked(name: str, value: Binding, graph: Graph) -> Binding:
-    """A value as its placeholder takes it."""
-    node = graph.nodes.get(name)
-    if node is None or node.op not in PLACEHOLDERS:
-        known = ", ".join(node.name for node in graph.by_op(*PLACEHOLDERS)[:12]) or "none"
-        what = f"the graph has no placeholder {name!r}; it has {known}"
-        raise ConfigError("binding-not-found", what, where=f"set.{name}")
-    elements = value if isinstance(value, tuple) else (value,)
-    number = dtype_of(node)
-    cast = tuple(_cast(element, number) for element in elements)
-    if None in cast:
-        what = f"the placeholder takes {dtype_name(number)}, not {value!r}"
-        raise ConfigError("binding-value", what, where=f"set.{name}")
-    shape = static_shape(node.value())
-    if isinstance(value, tuple) and shape is not None and min(shape, default=1) >= 0:
-        count = 1
-        for size in shape:
-            count *= size
-        if count != len(value):
-            what = f"the placeholder holds {count} elements, not {len(value)}"
-            raise ConfigError("binding-value", what, where=f"set.{name}")
-    known_cast = tuple(element for element in cast if element is not None)
-    return known_cast if isinstance(value, tuple) else known_cast[0]
-
-
-def _cast(value: Scalar, number: int) -> Scalar | None:
-    """A scalar in the kind of a dtype; None when it is of another kind."""
-    if number == DT_STRING:
-        return value if isinstance(value, str) else None
-    if isinstance(value, str):
-        return None
-    if number == DT_BOOL:
-        return bool(value) if value in (0, 1) else None
-    if number in FLOATING:
-        return float(value)
-    return int(value) if not isinstance(value, float) or value.is_integer() else None

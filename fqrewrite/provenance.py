@@ -7,7 +7,7 @@ to the source graph from the rewritten one, however much training has added to i
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -17,7 +17,7 @@ from fqrewrite.errors import Refusal
 from fqrewrite.ir.editor import Editor
 from fqrewrite.match.refusals import MARKER_NAME
 from fqrewrite.plan.items import SCHEMA_VERSION, Changes, Plan
-from fqrewrite.proto import GraphDef
+from fqrewrite.proto import GraphDef, NodeDef
 from fqrewrite.proto.dtypes import DT_STRING
 from fqrewrite.transform import templates
 
@@ -35,6 +35,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         changes: what was done beside.
         originals: GraphDef of the source graph's nodes that were changed or removed.
         prepared: names of the nodes that the preparation put in: what was in a conditional that was resolved.
+        captures: where the graph became the body of a function, what the arguments of that stand for: by argument, the
+            name of a variable (VarHandleOp) or input (Placeholder) of the rewritten graph. Then `originals` are all
+            nodes of the source graph but its inputs: what the function does not need is not in it.
+        calls: and whose outputs each function returns: by the key of the signature, the node of the source graph.
     """
 
     tool_version: str = __version__
@@ -43,6 +47,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     changes: Changes
     originals: bytes = b""
     prepared: tuple[str, ...] = ()
+    captures: dict[str, str] = {}
+    calls: dict[str, str] = {}
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -70,8 +76,30 @@ def originals(editor: Editor) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
+def source_nodes(editor: Editor, roots: Iterable[str]) -> bytes:
+    """All that some nodes need in the source graph, as it was, but for the inputs of the graph; a GraphDef."""
+    message = GraphDef()
+    queue = list(dict.fromkeys(roots))
+    seen = set(queue)
+    for name in queue:
+        if name in editor.originals:
+            proto = NodeDef.FromString(editor.originals[name])
+        else:
+            proto = editor.graph.node(name).proto
+        if proto.op != "Placeholder":
+            message.node.append(proto)
+        for text in proto.input:
+            source = text.removeprefix("^").partition(":")[0]
+            if source not in seen:
+                seen.add(source)
+                queue.append(source)
+    return bytes(message.SerializeToString(deterministic=True))
+
+
 def find_provenance(graph_def: Any, where: str) -> tuple[Provenance, str] | None:
     """The provenance in a graph, and the name scope that the graph was imported under; None for a graph without.
+
+    It may also be in a library function, and then in no scope.
 
     Args:
         graph_def: GraphDef.
@@ -83,14 +111,29 @@ def find_provenance(graph_def: Any, where: str) -> tuple[Provenance, str] | None
     """
     markers = [node for node in graph_def.node if _is_marker(node)]
     if not markers:
+        found = {_content(node): node for function in graph_def.library.function for node in markers_in(function)}
+        markers = list(found.values())
+    if not markers:
         return None
     if len(markers) > 1:
         scopes = ", ".join(repr(node.name.removesuffix(MARKER_NAME)) for node in markers)
         what = f"the graph holds {len(markers)} rewritten graphs, in the scopes {scopes}"
         raise Refusal("provenance-ambiguous", what, where=where)
     (marker,) = markers
-    content = marker.attr["value"].tensor.string_val[0]
-    return _read(content, where), marker.name.removesuffix(MARKER_NAME)
+    return _read(_content(marker), where), marker.name.removesuffix(MARKER_NAME)
+
+
+def marked_functions(graph_def: Any, where: str) -> dict[str, Provenance]:
+    """The library functions that are rewritten graphs, and how each was made, in library order.
+
+    Raises:
+        Refusal: `provenance-unreadable`.
+    """
+    return {
+        function.signature.name: _read(_content(marker), where)
+        for function in graph_def.library.function
+        for marker in markers_in(function)
+    }
 
 
 def require_provenance(graph_def: Any, where: str) -> tuple[Provenance, str]:
@@ -103,6 +146,15 @@ def require_provenance(graph_def: Any, where: str) -> tuple[Provenance, str]:
     if found is None:
         raise Refusal("provenance-missing", "the graph does not say how it was made", where=where)
     return found
+
+
+def markers_in(function: Any) -> list[Any]:
+    """The NodeDefs of a FunctionDef that say how it was made."""
+    return [node for node in function.node_def if _is_marker(node)]
+
+
+def _content(marker: Any) -> bytes:
+    return bytes(marker.attr["value"].tensor.string_val[0])
 
 
 def _is_marker(node: Any) -> bool:

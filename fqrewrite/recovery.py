@@ -9,17 +9,18 @@ from typing import NamedTuple
 
 import msgspec
 
+from fqrewrite.bindings import rebind
 from fqrewrite.config.records import Config
 from fqrewrite.errors import ConfigError, Refusal, path_text
+from fqrewrite.flatten import flatten_model
 from fqrewrite.ir.arity import check_arity
 from fqrewrite.ir.graph import Graph
 from fqrewrite.match.conditionals import has_conditionals
 from fqrewrite.match.refusals import backward_pass, refuse_rewritten
 from fqrewrite.model.container import Model
 from fqrewrite.plan.items import Plan
-from fqrewrite.prepare import rebind
 from fqrewrite.provenance import find_provenance, recover
-from fqrewrite.rewrite import plan_model, prepare_model
+from fqrewrite.rewrite import declared_outputs, plan_model, prepare_model
 
 # Settings that an eval graph may have of its own.
 _OF_EACH_RUN = frozenset({"outputs", "ranges", "set"})
@@ -43,7 +44,7 @@ def recover_model(model: Model, config: Config, plan: Plan | None = None) -> Rec
     """Finds the plan of a model, and turns a training graph back into the source graph that it was made from.
 
     Args:
-        model: a rewritten training graph is replaced by its source.
+        model: calls of functions in it are inlined; a rewritten training graph is replaced by its source.
         config: of this run. With a training graph only its bindings, outputs and ranges count.
         plan: a plan that was made before; None for the training graph's, or else for a new one.
 
@@ -52,6 +53,7 @@ def recover_model(model: Model, config: Config, plan: Plan | None = None) -> Rec
             `provenance-ambiguous`; and as `rewrite.prepare_model` and `rewrite.plan_model`.
     """
     where = path_text(model.path)
+    flatten_model(model, config.outputs or declared_outputs(model))
     found = find_provenance(model.graph_def, where)
     if found is not None:
         provenance, scope = found

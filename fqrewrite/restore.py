@@ -6,14 +6,21 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from google.protobuf.message import DecodeError
+
 from fqrewrite.errors import InputError, path_text
+from fqrewrite.flatten import flatten_model
 from fqrewrite.ir.graph import Graph, Node
 from fqrewrite.match.parameters import dtype_of
 from fqrewrite.model.checkpoint import Checkpoint
 from fqrewrite.model.container import Model
+from fqrewrite.model.object_checkpoint import OBJECT_GRAPH_KEY, object_keys, variable_objects
 from fqrewrite.model.saver_keys import Key, find_key, partition_keys, saver_keys
-from fqrewrite.model.values import open_values, read_variables
+from fqrewrite.model.values import Values, open_values, read_variables
 from fqrewrite.proto.attrs import get_shape, get_str
+from fqrewrite.proto.messages import TrackableObjectGraph
+from fqrewrite.rewrite import declared_outputs
 
 if TYPE_CHECKING:
     from fqrewrite.plan.constants import Array
@@ -33,10 +40,64 @@ _SLOTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def variable_keys(model: Model) -> dict[str, list[Key]]:
-    """The keys of a model's variables in its checkpoints, by what its savers and collections say."""
-    partitions = partition_keys(model.message) if model.kind == "meta_graph" else {}
-    return {**partitions, **saver_keys(Graph(model.graph_def))}
+class VariableKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model says about the keys of its variables in checkpoints.
+
+    Attributes:
+        saved: the keys that its savers and collections name, by the variable op's name.
+        objects: SavedObjectGraph of a SavedModel of TensorFlow 2, for other checkpoints of its objects; None without.
+        variables: the objects in it that the variables are.
+    """
+
+    saved: Mapping[str, list[Key]] = {}
+    objects: Any = None
+    variables: Mapping[str, int] = {}
+
+    def in_checkpoint(self, values: Values) -> Mapping[str, list[Key]]:
+        """The keys in one checkpoint, the likeliest first.
+
+        Raises:
+            InputError: `checkpoint-corrupt`.
+        """
+        if self.objects is None or OBJECT_GRAPH_KEY not in values:
+            return self.saved
+        try:
+            checkpoint = TrackableObjectGraph.FromString(bytes(values.read(OBJECT_GRAPH_KEY).item()))
+        except DecodeError as error:
+            what = f"its value of {OBJECT_GRAPH_KEY} is no graph of objects: {error}"
+            raise InputError("checkpoint-corrupt", what, where=path_text(values.checkpoint.prefix)) from None
+        found = object_keys(self.variables, self.objects, checkpoint)
+        return {name: [found[name]] if name in found else [] for name in (*self.saved, *self.variables)}
+
+
+def variable_keys(model: Model) -> VariableKeys:
+    """The keys of a model's variables in its checkpoints, by what its savers and collections say.
+
+    Args:
+        model: the calls of functions in a SavedModel are inlined: there, variables of a training graph that fqrewrite
+            made take the names that its plan has for them.
+    """
+    if model.kind == "graph_def":
+        return VariableKeys(saved=saver_keys(Graph(model.graph_def)))
+    if model.saved_model is None:
+        return meta_graph_keys(model.message)
+    flatten_model(model, declared_outputs(model))
+    found = meta_graph_keys(model.saved_model.message.meta_graphs[model.saved_model.index])
+    return msgspec.structs.replace(
+        found,
+        saved={model.renamed.get(name, name): keys for name, keys in found.saved.items()},
+        variables={model.renamed.get(name, name): index for name, index in found.variables.items()},
+    )
+
+
+def meta_graph_keys(meta_graph: Any) -> VariableKeys:
+    """As `variable_keys`, of a MetaGraphDef as it was read."""
+    saved = {**partition_keys(meta_graph), **saver_keys(Graph(meta_graph.graph_def))}
+    if not meta_graph.object_graph_def.nodes:
+        return VariableKeys(saved=saved)
+    objects = type(meta_graph.object_graph_def)()
+    objects.CopyFrom(meta_graph.object_graph_def)
+    return VariableKeys(saved=saved, objects=objects, variables=variable_objects(meta_graph, saved))
 
 
 class Restorer:
@@ -51,11 +112,11 @@ class Restorer:
         InputError: see `model.values.open_values`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, keys: Mapping[str, list[Key]], scope: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, keys: VariableKeys, scope: str) -> None:
         self.checkpoint = checkpoint
         self.scope = scope
         self.values = open_values(checkpoint)
-        self._keys = keys
+        self._keys = keys.in_checkpoint(self.values)
 
     @property
     def name(self) -> str:
@@ -111,7 +172,13 @@ class Restorer:
     def _cause(self, missing: list[Node], wanted: int) -> str:
         names = list(self.values)
         if any(name.endswith(".ATTRIBUTES/VARIABLE_VALUE") for name in names):
-            return "it is an object-based checkpoint of TensorFlow 2, whose keys are not variable names"
+            if any(self._keys.values()):
+                return "it holds other objects than the SavedModel: it was saved from another model"
+            return (
+                "it is an object-based checkpoint of TensorFlow 2, and none of its objects is like the SavedModel's; "
+                "save what tf.saved_model.load gives, as in tf.train.Checkpoint(model=loaded), and name its SavedModel "
+                "with --model"
+            )
         for node in missing:
             near = [name for name in names if name.endswith(f"/{node.name}") or node.name.endswith(f"/{name}")]
             if near:

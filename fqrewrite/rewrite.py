@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from fqrewrite.config.records import Config
+from fqrewrite.flatten import flatten_model
 from fqrewrite.ir.arity import check_arity
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import Editor
-from fqrewrite.ir.graph import Graph, Node
+from fqrewrite.ir.graph import Graph, Node, split_tensor
 from fqrewrite.match.phase import open_predicates
+from fqrewrite.match.reach import ancestors
 from fqrewrite.match.refusals import refuse_rewritten
 from fqrewrite.model.collections import (
     LOSSES,
@@ -29,14 +32,20 @@ from fqrewrite.plan.build import build_plan
 from fqrewrite.plan.items import Changes, Note, Plan, Preparation, fake_quant_op
 from fqrewrite.plan.outputs import find_outputs, named_outputs
 from fqrewrite.plan.ranges import Origin
+from fqrewrite.plan.restrict import leave_to_others
 from fqrewrite.prepare import PREPARATION, decide_preparation, resolve_for_planning, strip
-from fqrewrite.provenance import Provenance, mark, originals
+from fqrewrite.provenance import Provenance, mark, originals, source_nodes
+from fqrewrite.served import main_op_nodes, only_for_others, served_nodes, trim_main_ops
 from fqrewrite.transform.apply import Applied, apply_plan
 from fqrewrite.transform.colocation import drop_stale_colocations
 from fqrewrite.transform.thaw import thaw
 
 # Collections that projects use for the tensors that a model is built for; of a training graph those are its losses.
 _OUTPUT_COLLECTIONS = ("outputs", "predictions", "logits", "end_points", "endpoints", LOSSES)
+
+
+Captures = Callable[[tuple[BlockVariable, ...]], dict[str, str]]
+"""From the new variables to what arguments of a function stand for, see `provenance.Provenance`."""
 
 
 class Prepared(NamedTuple):
@@ -47,12 +56,14 @@ class Prepared(NamedTuple):
         preparation: what was to be done.
         changes: what was done.
         notes: what the user should know of that.
+        thawed: variables that constants became.
     """
 
     editor: Editor
     preparation: Preparation
     changes: Changes
     notes: tuple[Note, ...]
+    thawed: tuple[BlockVariable, ...] = ()
 
 
 class Rewritten(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,21 +108,26 @@ def prepare_model(
         ConfigError: about outputs (`plan.outputs`) and bindings (`prepare.decide_preparation`).
         GraphError: the graph is damaged.
     """
+    flatten_model(model, config.outputs or declared_outputs(model))
+    changes, notes = Changes(inlined=model.inlined), list[Note]()
     graph = Graph(model.graph_def)
     check_arity(graph)
     refuse_rewritten(graph)
     if preparation is None:
         preparation = decide_preparation(graph, config, strip_training=strip_training, thaw=thaw_constants)
-    changes, notes = Changes(), list[Note]()
+    made: tuple[BlockVariable, ...] = ()
     if preparation.thaw:
         thawed = thaw(graph, Editor(graph))
-        changes = msgspec.structs.replace(changes, thawed=tuple(variable.node for variable in thawed.variables))
+        made = thawed.variables
+        changes = msgspec.structs.replace(changes, thawed=tuple(variable.node for variable in made))
         notes += [Note(code="not-thawed", text=f"{entry.name}: {entry.reason}") for entry in thawed.not_thawed]
         if model.kind == "meta_graph":
             _add_variables(model.message, thawed.variables, trainable=True)
     if preparation.strip_training:
         outputs = find_outputs(graph, config.outputs or declared_outputs(model))
-        removed = strip(Editor(graph), outputs, _training_nodes(model, graph))
+        editor, kept = Editor(graph), [*_training_nodes(model, graph), *served_nodes(model, graph)]
+        needed = ancestors([*(value.node for value in outputs), *kept])
+        removed = strip(editor, outputs, [*kept, *trim_main_ops(editor, model, needed, keeps_variables=True)])
         changes = msgspec.structs.replace(changes, removed=removed)
     if as_meta_graph and model.kind == "graph_def":
         notes += undescribed(convert_to_meta_graph(model))
@@ -121,6 +137,7 @@ def prepare_model(
     editor.begin(PREPARATION)
     named = named_outputs(graph, config.outputs or declared_outputs(model))
     read_outside = [*(value.node for value in named), *_training_nodes(model, graph)]
+    read_outside += [*served_nodes(model, graph), *main_op_nodes(model, graph)]
     resolved = resolve_for_planning(editor, preparation, [node.name for node in read_outside])
     notes += [_unknown_predicate(node) for node in open_predicates(graph)]
     if editor.originals or changes != Changes():
@@ -132,7 +149,7 @@ def prepare_model(
         changes = msgspec.structs.replace(
             changes, bound=bound, phases=tuple(preparation.phases), conditionals=resolved, **_tidy(model, editor)
         )
-    return Prepared(editor, preparation, changes, tuple(notes))
+    return Prepared(editor, preparation, changes, tuple(notes), made)
 
 
 def plan_model(model: Model, config: Config, prepared: Prepared) -> Plan:
@@ -141,16 +158,21 @@ def plan_model(model: Model, config: Config, prepared: Prepared) -> Plan:
     Raises:
         Refusal, ConfigError, GraphError: see `plan.build.build_plan`.
     """
-    return build_plan(
-        prepared.editor.graph,
+    graph = prepared.editor.graph
+    plan = build_plan(
+        graph,
         config,
         source_sha256=model.sha256,
         public_outputs=declared_outputs(model),
         preparation=prepared.preparation,
     )
+    needed = [*(value.node for value in named_outputs(graph, plan.outputs)), *_training_nodes(model, graph)]
+    return leave_to_others(plan, graph, only_for_others(model, graph, needed))
 
 
-def train_model(model: Model, plan: Plan, prepared: Prepared, output_kind: Kind) -> Rewritten:
+def train_model(
+    model: Model, plan: Plan, prepared: Prepared, output_kind: Kind, captures: Captures | None = None
+) -> Rewritten:
     """Applies a plan to the model that it was made from, in place, for training.
 
     New variables enter the global collection of a MetaGraphDef. A saver that the model brought along does not know
@@ -161,6 +183,7 @@ def train_model(model: Model, plan: Plan, prepared: Prepared, output_kind: Kind)
         plan: what to do.
         prepared: what `prepare_model` made of the model.
         output_kind: what will be written.
+        captures: says what the provenance keeps as its `captures`.
 
     Raises:
         Refusal, GraphError: see `transform.apply.apply_plan`.
@@ -175,16 +198,30 @@ def train_model(model: Model, plan: Plan, prepared: Prepared, output_kind: Kind)
         if applied.variables and output_kind == "graph_def":
             text = "the output is a GraphDef, which has no collections: no optimizer will find its variables"
             notes.append(Note(code="no-collections", text=text))
+        calls = signature_calls(model) if captures else {}
         provenance = Provenance(
             mode="train",
             plan=plan,
             changes=changes,
-            originals=originals(editor),
+            originals=source_nodes(editor, _roots(plan, calls)) if captures else originals(editor),
+            calls=calls,
             prepared=tuple(editor.log.items[PREPARATION].inserted) if PREPARATION in editor.log.items else (),
+            captures=captures(applied.variables) if captures else {},
         )
         mark(editor, provenance)
         model.edited = True
     return Rewritten(applied=applied, changes=changes, notes=tuple(notes), outputs=plan.outputs)
+
+
+def signature_calls(model: Model) -> dict[str, str]:
+    """The node that computes each chosen signature of a SavedModel of TensorFlow 2, by its key."""
+    definitions = model.message.signature_def
+    keys = model.saved_model.signatures if model.saved_model else ()
+    return {key: split_tensor(next(iter(definitions[key].outputs.values())).name)[0] for key in keys}
+
+
+def _roots(plan: Plan, calls: Mapping[str, str]) -> list[str]:
+    return [*(split_tensor(tensor)[0] for tensor in plan.outputs), *calls.values()]
 
 
 def _train_idle_quantizers(model: Model, plan: Plan, graph: Graph) -> list[Note]:
@@ -225,11 +262,12 @@ def drop_shapes(model: Model) -> int:
 
 
 def declared_outputs(model: Model) -> tuple[str, ...]:
-    """Output tensors that signatures name, or else those in collections made for it."""
+    """Output tensors that signatures name, of a SavedModel those chosen, or else those in collections made for it."""
     if model.kind != "meta_graph":
         return ()
     meta_graph = model.message
-    signatures = sorted(meta_graph.signature_def)
+    saved_model = model.saved_model
+    signatures = sorted(meta_graph.signature_def) if saved_model is None else saved_model.signatures
     names = [
         info.name
         for key in signatures

@@ -10,6 +10,7 @@ from numeric import RTOL_EVAL, RTOL_TRAIN, deviation, parse, quantizers_out, run
 from phases import BODIES, PHASE, Switched, switched
 from rewriting import rewrite
 
+from fqrewrite.bindings import rebind
 from fqrewrite.config.records import Config
 from fqrewrite.errors import ConfigError
 from fqrewrite.ir.editor import Editor
@@ -17,7 +18,7 @@ from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse as parse_text
 from fqrewrite.match.phase import random_operations
 from fqrewrite.plan.items import Preparation
-from fqrewrite.prepare import decide_preparation, rebind, resolve_for_planning, strip
+from fqrewrite.prepare import decide_preparation, resolve_for_planning, strip
 from fqrewrite.proto import MetaGraphDef
 from fqrewrite.proto.messages import GraphDef
 

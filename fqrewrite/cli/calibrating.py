@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fqrewrite.cli.options import FILE, read_config, settings
+from fqrewrite.cli.options import FILE, choosing, read_config, settings
 from fqrewrite.cli.terminal import progress_bar, say
 from fqrewrite.errors import path_text
 
 if TYPE_CHECKING:
     from fqrewrite.calibrate import Calibrated
     from fqrewrite.model.statistics_file import Method
+    from fqrewrite.open import Choice
     from fqrewrite.run.images import ImageOptions, Layout
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -116,6 +117,7 @@ def _images(
     help="Decay per batch of moving averages.  [default: the config's]",
 )
 @_data_options
+@choosing
 @settings
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("-v", "--verbose", is_flag=True, help="List every range.")
@@ -134,15 +136,17 @@ def calibrate(
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
     layout: Layout | None,
+    choice: Choice,
     quiet: bool,
     verbose: bool,
     **given: Any,
 ) -> None:
     """Run the float MODEL on sample data, and write the ranges that `fqrewrite eval MODEL --ranges` needs.
 
-    MODEL is what `eval` takes: a frozen graph, or a checkpoint. Give the same --config, --preset and --outputs to both.
-    Every activation that would be quantized is measured, in one pass over the data and in constant memory. A graph
-    with a fixed batch size gets just that many samples; where they do not come out even, the last ones are repeated.
+    MODEL is what `eval` takes: a frozen graph, a checkpoint or a SavedModel. Give the same --config, --preset and
+    --outputs to both. Every activation that would be quantized is measured, in one pass over the data and in constant
+    memory. A graph with a fixed batch size gets just that many samples; where they do not come out even, the last ones
+    are repeated.
 
     With --merge, FILEs are what this command wrote for parts of the data, in their order.
     """
@@ -158,6 +162,8 @@ def calibrate(
     if merges:
         said = [f"--{key.replace('_', '-')}" for key, value in given.items() if value not in (None, ())]
         said += ["--data"] if data is not None else []
+        said += ["--tag-set"] if choice.tag_set is not None else []
+        said += ["--signature"] if choice.signatures else []
         if said:
             raise click.UsageError(f"{', '.join(said)} cannot be given with --merge.")
         made, what = _merged(models, output, method, percentile), f"{len(models)} merged"
@@ -165,36 +171,44 @@ def calibrate(
         if len(models) != 1 or data is None:
             raise click.UsageError("Give one MODEL and --data DATA, or --merge and the files to put together.")
         images = _images(image_size, mean, std, layout)
-        choice = {"method": method or "min-max", "ema_decay": ema_decay}
+        how = {"method": method or "min-max", "ema_decay": ema_decay}
         if percentile is not None:
-            choice["percentile"] = percentile
-        made, what = _measured(models[0], graph_file, output, data, choice, batch_size, images, given, quiet)
+            how["percentile"] = percentile
+        made, what = _measured(models[0], graph_file, choice, output, data, how, batch_size, images, given, quiet)
     _write(made, what, output, quiet, verbose)
 
 
 def _measured(
     path: Path,
     graph_file: Path | None,
+    choice: Choice,
     output: Path,
     data: str,
-    choice: dict[str, Any],
+    how: dict[str, Any],
     batch_size: int,
     images: ImageOptions,
     given: dict[str, Any],
     quiet: bool,
 ) -> tuple[Calibrated, str]:
-    from fqrewrite.calibrate import Choice
-    from fqrewrite.calibrate import calibrate as make
+    from fqrewrite import calibrate as calibration
     from fqrewrite.model.atomic import check_distinct, check_folder
     from fqrewrite.open import open_source
 
     check_folder(output)
-    source = open_source(path, graph_file)
+    source = open_source(path, graph_file, choice)
     others = [Path(data), *([given["config"]] if given["config"] else [])]
-    check_distinct([*source.files, *others], [output])
+    check_distinct([*source.files, *others], [output], directories=[source.directory])
     config = read_config(given)
     with progress_bar("calibrating", shown=not quiet) as progress:
-        made = make(source, config, data, Choice(**choice), batch_size=batch_size, images=images, progress=progress)
+        made = calibration.calibrate(
+            source,
+            config,
+            data,
+            calibration.Choice(**how),
+            batch_size=batch_size,
+            images=images,
+            progress=progress,
+        )
     return made, path_text(path)
 
 
@@ -224,6 +238,7 @@ def _write(made: Calibrated, what: str, output: Path, quiet: bool, verbose: bool
 @click.argument("quantized", type=FILE, metavar="EVAL_GRAPH")
 @click.option("--data", required=True, help=_DATA_HELP)
 @_data_options
+@choosing
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(
     *,
@@ -236,6 +251,7 @@ def compare(
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
     layout: Layout | None,
+    choice: Choice,
     as_json: bool,
 ) -> None:
     """Run FLOAT_MODEL and the EVAL_GRAPH that `fqrewrite eval` made of it on the same data, and compare every tensor.
@@ -247,12 +263,13 @@ def compare(
     import gc
 
     from fqrewrite.compare import compare as make
-    from fqrewrite.open import open_source
+    from fqrewrite.open import choices, open_source
     from fqrewrite.report.comparison import comparison_json, comparison_text
 
     gc.enable()  # a long run, and not one that builds its objects once
     images = _images(image_size, mean, std, layout)
-    floats, integers = open_source(original, graph_file), open_source(quantized)
+    own, other = choices([original, quantized], choice)
+    floats, integers = open_source(original, graph_file, own), open_source(quantized, choice=other)
     with progress_bar("comparing", shown=True) as progress:
         made = make(floats, integers, data, batch_size=batch_size, images=images, progress=progress)
     names = path_text(original), path_text(quantized)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from fqrewrite.cli.options import FILE
+from fqrewrite.cli.options import FILE, choosing
 from fqrewrite.cli.terminal import say
+
+if TYPE_CHECKING:
+    from fqrewrite.open import Choice
 
 Format = Literal["text", "md", "json", "junit"]
 
@@ -24,6 +27,7 @@ Format = Literal["text", "md", "json", "junit"]
     help="What the graph shall become.",
 )
 @click.option("--outputs", help="Output tensors, comma-separated.  [default: found in the graph]")
+@choosing
 @click.option("--convert", "converts", is_flag=True, help="Convert, run and compare, too; needs TensorFlow.")
 @click.option("--data", type=FILE, help="With --convert: .npz of inputs by placeholder, first axis = samples.")
 @click.option("--samples", type=click.IntRange(1), default=8, show_default=True, help="How many inputs to compare.")
@@ -46,6 +50,7 @@ def check(
     graph: Path,
     target: str,
     outputs: str | None,
+    choice: Choice,
     converts: bool,
     data: Path | None,
     samples: int,
@@ -71,8 +76,9 @@ def check(
     if not converts and (tflite or data):
         what = f"{'--tflite' if tflite else '--data'} needs a conversion"
         raise ConfigError("convert-needed", what, remedy="add --convert")
-    opened = open_checked(graph, [name.strip() for name in outputs.split(",")] if outputs else None)
-    check_distinct([opened.file, *([data] if data else [])], [path for path in (tflite, output) if path])
+    opened = open_checked(graph, choice, [name.strip() for name in outputs.split(",")] if outputs else None)
+    written = [path for path in (tflite, output) if path]
+    check_distinct([opened.file, *([data] if data else [])], written, directories=[opened.directory])
     conditions = Conditions(data, samples, seed, timeout) if converts else None
     report, model = check_model(opened, TARGETS[target], graph, conditions)
     text = render_check(report, "json" if as_json else form)

@@ -6,21 +6,22 @@ from pathlib import Path
 
 import click
 
-from fqrewrite.cli.options import FILE
+from fqrewrite.cli.options import FILE, TAG_SET, read_tags
 from fqrewrite.cli.terminal import say
 from fqrewrite.errors import path_text
 
 
 @click.command(short_help="Show how a rewritten graph was made.")
 @click.argument("file", type=FILE)
+@TAG_SET
 @click.option("--json", "as_json", is_flag=True, help="Print everything, plan included, as JSON.")
-def show(file: Path, as_json: bool) -> None:
+def show(file: Path, tag_set: str | None, as_json: bool) -> None:
     """Show how FILE was made, by what fqrewrite left in it: a graph that it wrote, or a checkpoint trained from one."""
-    from fqrewrite.open import open_source
+    from fqrewrite.open import Choice, open_source
     from fqrewrite.provenance import require_provenance
     from fqrewrite.report.provenance import provenance_json, provenance_text
 
-    opened = open_source(file)
+    opened = open_source(file, choice=Choice(read_tags(tag_set), None), needs_values=False)
     found, scope = require_provenance(opened.model.graph_def, path_text(file))
     say(provenance_json(found, scope) if as_json else provenance_text(found, scope))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +37,42 @@ RANGES = click.option(
     type=FILE,
     help='JSON file of known ranges: {"version": 1, "ranges": {"relu1:0": [0, 6]}}.',
 )
+
+
+TAG_SET = click.option(
+    "--tag-set",
+    metavar="TAG[,TAG...]",
+    help="Which graph of a SavedModel: all its tags.  [default: the only one, or the one tagged serve]",
+)
+
+
+def read_tags(text: str | None) -> tuple[str, ...] | None:
+    """The tags in a value of `--tag-set`; none in an empty one, None without the option."""
+    return None if text is None else tuple(filter(None, (tag.strip() for tag in text.split(","))))
+
+
+def choosing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what is meant of a SavedModel; the command is given them as `choice`."""
+
+    @wraps(command)
+    def run(*args: Any, tag_set: str | None, signature: tuple[str, ...], **given: Any) -> Any:
+        from fqrewrite.open import Choice
+
+        return command(*args, choice=Choice(read_tags(tag_set), signature), **given)
+
+    return _all(
+        [
+            TAG_SET,
+            click.option(
+                "--signature",
+                multiple=True,
+                metavar="KEY",
+                help="Which signature of a SavedModel; may be given several times.  "
+                "[default: serving_default, or the only one]",
+            ),
+        ],
+        run,
+    )
 
 
 def _all(options: list[Callable[[_Command], _Command]], command: _Command) -> _Command:
@@ -73,7 +110,7 @@ def settings(command: _Command) -> _Command:
     )
 
 
-def rewriting(command: _Command) -> _Command:
+def rewriting(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of `train` and `eval`."""
     return _all(
         [
@@ -88,7 +125,7 @@ def rewriting(command: _Command) -> _Command:
             click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
             click.option("-v", "--verbose", is_flag=True, help="List every quantizer and fold."),
         ],
-        settings(command),
+        settings(choosing(command)),
     )
 
 

@@ -14,6 +14,7 @@ from fqrewrite.cli.options import (
     REPORT_FORMAT,
     STRIP_TRAINING,
     THAW,
+    choosing,
     read_config,
     read_plan,
     rewriting,
@@ -23,6 +24,7 @@ from fqrewrite.cli.terminal import is_terminal, say
 from fqrewrite.errors import Refusal, path_text
 
 if TYPE_CHECKING:
+    from fqrewrite.open import Choice
     from fqrewrite.plan.items import Plan
     from fqrewrite.report.records import Report
 
@@ -38,6 +40,7 @@ def train(
     model: Path,
     output: Path,
     plan_file: Path | None,
+    choice: Choice,
     report: Path | None,
     report_format: Format,
     allow_empty: bool,
@@ -49,44 +52,43 @@ def train(
 ) -> None:
     """Write the training graph of MODEL: batch norms folded, fake quantizers that learn their ranges.
 
-    MODEL is a GraphDef (.pb, .pbtxt) or a MetaGraphDef (.meta), and so is what is written: .meta is what TensorFlow
-    trains. It must hold no gradients yet: add the optimizer to what is written, or pass --strip-training. A switch
+    MODEL is a GraphDef (.pb, .pbtxt), a MetaGraphDef (.meta) or a SavedModel (its directory), and so is what is
+    written: .meta is what TensorFlow trains, and a SavedModel, for an OUTPUT without a suffix, has its variables with
+    it. MODEL must hold no gradients yet: add the optimizer to what is written, or pass --strip-training. A switch
     between training and inference is set to training. `fqrewrite eval` takes the checkpoints of that training.
     """
-    from fqrewrite.model.atomic import check_distinct, write_all
-    from fqrewrite.model.container import load, output_format, to_bytes
+    from fqrewrite.model.atomic import check_distinct
+    from fqrewrite.open import directory_of, open_model
     from fqrewrite.report.build import build_report
     from fqrewrite.report.render import to_json
-    from fqrewrite.rewrite import plan_model, prepare_model, train_model
+    from fqrewrite.write_train import train_form, train_source, write_train
 
     report = report or Path(f"{output}.report.json")
-    check_distinct([path for path in (model, given["config"], plan_file) if path], [output, report])
-    opened = load(model)
-    kind, text = output_format(output, opened)
+    opened = open_model(model, choice)
+    inputs = [path for path in (opened.path, given["config"], plan_file) if path]
+    check_distinct(inputs, [output, report], directories=[directory_of(opened)])
+    form = train_form(output, opened)
     made = read_plan(plan_file, given, opened) if plan_file else None
-    config = read_config(given)
-    prepared = prepare_model(
+    trained = train_source(
         opened,
-        config,
-        as_meta_graph=kind == "meta_graph",
+        read_config(given),
+        form,
+        plan=made,
         strip_training=strip_training,
-        thaw_constants=thaw,
-        preparation=made.preparation if made else None,
+        thaw=thaw,
+        allow_empty=allow_empty,
     )
-    applying = made or plan_model(opened, config, prepared)
-    empty = applying.is_empty and not allow_empty
-    rewritten = None if empty else train_model(opened, applying, prepared, kind)
     result = build_report(
         model_path=path_text(model),
         model_kind=opened.source_kind,
-        plan=applying,
+        plan=trained.plan,
         mode="train",
-        rewritten=rewritten,
+        rewritten=trained.rewritten,
         output=path_text(output),
     )
-    if not empty:
-        write_all([(output, to_bytes(opened, kind, text)), (report, to_json(result))])
-    _finish(result, applying, empty, report_format, quiet, verbose)
+    if trained.rewritten is not None:
+        write_train(form, opened, trained, (report, to_json(result)))
+    _finish(result, trained.plan, trained.rewritten is None, report_format, quiet, verbose)
 
 
 @click.command(name="eval", short_help="Make the graph to deploy of a checkpoint or model.")
@@ -108,6 +110,7 @@ def eval_(
     model: Path,
     output: Path,
     plan_file: Path | None,
+    choice: Choice,
     report: Path | None,
     report_format: Format,
     allow_empty: bool,
@@ -120,10 +123,10 @@ def eval_(
 ) -> None:
     """Write the eval graph of MODEL: inference only, batch norms folded, fake quantizers with fixed ranges.
 
-    MODEL is a checkpoint (its prefix, its directory for the latest, or its .index or .meta file) or a graph without one
-    (.pb, .pbtxt, .meta). A checkpoint trained from what `fqrewrite train` wrote needs nothing else; any other needs the
-    ranges of its activations from --ranges or the config. OUTPUT is a graph (.pb, .pbtxt, .meta) or, without a suffix,
-    the directory of a SavedModel. Of a graph without a checkpoint, variables stay variables.
+    MODEL is a checkpoint (its prefix, its directory for the latest, or its .index or .meta file), a SavedModel (its
+    directory) or a graph without either (.pb, .pbtxt, .meta). What was trained from what `fqrewrite train` wrote needs
+    nothing else; any other needs the ranges of its activations from --ranges or the config. OUTPUT is a graph (.pb,
+    .pbtxt, .meta) or, without a suffix, the directory of a SavedModel. Of a graph alone, variables stay variables.
     """
     from fqrewrite.model.atomic import check_distinct
     from fqrewrite.open import open_source
@@ -132,10 +135,10 @@ def eval_(
     from fqrewrite.serve import eval_form, evaluate_source, write_eval
 
     report = report or Path(f"{output}.report.json")
-    source = open_source(model, graph_file)
+    source = open_source(model, graph_file, choice)
     form = eval_form(output, source, freezes=freeze)
     inputs = [path for path in (given["config"], plan_file, ranges) if path]
-    check_distinct([*inputs, *source.files], [*form.files, report])
+    check_distinct([*inputs, *source.files], [*form.files, report], directories=[source.directory])
     made = read_plan(plan_file, given, source.model) if plan_file else None
     evaluated = evaluate_source(
         source, read_config(given), form, plan=made, ranges_file=ranges, allow_empty=allow_empty
@@ -156,6 +159,7 @@ def eval_(
 @click.command(short_help="Show what train and eval would do, and change nothing.")
 @click.argument("model", type=FILE)
 @settings
+@choosing
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, not as a table.")
 @click.option("-o", "--output", type=FILE, help="Write the plan to this file, as JSON for `--plan`.")
 @REPORT_FORMAT
@@ -165,6 +169,7 @@ def eval_(
 def plan(
     *,
     model: Path,
+    choice: Choice,
     as_json: bool,
     output: Path | None,
     report_format: Format,
@@ -175,14 +180,15 @@ def plan(
 ) -> None:
     """Show what `train` and `eval` would do with MODEL, and why the rest is left out. Nothing is changed."""
     from fqrewrite.model.atomic import check_distinct, write_atomic
-    from fqrewrite.model.container import load
+    from fqrewrite.open import directory_of, open_model
     from fqrewrite.plan.serialise import plan_to_json
     from fqrewrite.report.build import build_report
     from fqrewrite.rewrite import plan_model, prepare_model
 
+    opened, config = open_model(model, choice), read_config(given)
     if output:
-        check_distinct([path for path in (model, given["config"]) if path], [output])
-    opened, config = load(model), read_config(given)
+        inputs = [path for path in (opened.path, given["config"]) if path]
+        check_distinct(inputs, [output], directories=[directory_of(opened)])
     prepared = prepare_model(opened, config, strip_training=strip_training, thaw_constants=thaw)
     made = plan_model(opened, config, prepared)
     empty = made.is_empty and not allow_empty

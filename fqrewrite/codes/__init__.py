@@ -15,6 +15,7 @@ from fqrewrite.codes.findings import FINDINGS
 from fqrewrite.codes.left_out import LEFT_OUT
 from fqrewrite.codes.notes import NOTES
 from fqrewrite.codes.running import RUNNING
+from fqrewrite.codes.saved_models import SAVED_MODELS
 
 Kind = Literal["error", "left-out", "note", "finding"]
 
@@ -42,6 +43,7 @@ def _codes(kind: Kind, table: dict[str, tuple[str, str]]) -> dict[str, Code]:
 CODES: dict[str, Code] = {
     **_codes("error", ERRORS),
     **_codes("error", RUNNING),
+    **_codes("error", SAVED_MODELS),
     **_codes("left-out", LEFT_OUT),
     **_codes("note", NOTES),
     **_codes("finding", FINDINGS),

@@ -7,10 +7,6 @@ ERRORS: dict[str, tuple[str, str]] = {
         "An option of `fqrewrite check` needs a conversion.",
         "Add --convert.",
     ),
-    "saved-model-graphs": (
-        "A SavedModel to check holds no graph, or several.",
-        "Give one with a single MetaGraphDef, as `fqrewrite eval` writes it.",
-    ),
     "already-rewritten": (
         "The graph carries this tool's mark, or fake quantizers as tf.contrib.quantize inserts them.",
         "Rewrite the float graph that it was made from; for a checkpoint of another tool's training graph, name the "
@@ -89,7 +85,7 @@ ERRORS: dict[str, tuple[str, str]] = {
     "file-not-found": ("There is no such file.", "Check the path; for a checkpoint give its .meta."),
     "file-unreadable": ("The operating system cannot read the file.", "Check its permissions and the path."),
     "is-a-directory": (
-        "The input is a directory, and not a SavedModel.",
+        "The input is a directory, and neither a SavedModel nor one of checkpoints.",
         "Give the .pb, .pbtxt or .meta file in it.",
     ),
     "file-empty": ("The file has no bytes.", "Export or copy it again."),
@@ -100,10 +96,6 @@ ERRORS: dict[str, tuple[str, str]] = {
     "file-foreign": (
         "It is not a TensorFlow graph (the message says what it looks like), or it is damaged.",
         "Give the GraphDef or MetaGraphDef that was exported from TensorFlow.",
-    ),
-    "saved-model-not-supported": (
-        "A SavedModel, which this version cannot read yet.",
-        "Export a .meta or .pb from it; SavedModels come with a later version.",
     ),
     "pbtxt-syntax": (
         "The text is not protobuf text of a graph; the message names the line.",
@@ -313,5 +305,17 @@ ERRORS: dict[str, tuple[str, str]] = {
     "variable-value-missing": (
         "A variable that the outputs need has no value.",
         "Give a checkpoint that holds it.",
+    ),
+    "graph-not-live": (
+        "What is to be rewritten in place is no `tf.Graph`, or one that is finalized.",
+        "Give a `tf.compat.v1.Graph`, before a session or a `Supervisor` finalizes it.",
+    ),
+    "signature-not-a-call": (
+        "A signature of a TensorFlow 2 SavedModel is not one call of a function that the model's objects know.",
+        "Export the model again with `tf.saved_model.save` or Keras's `model.export`.",
+    ),
+    "variable-without-value": (
+        "A new variable of a SavedModel starts with a value that is computed in the graph.",
+        "Report it: every new variable should start with a constant.",
     ),
 }

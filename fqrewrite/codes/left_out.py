@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 LEFT_OUT: dict[str, tuple[str, str]] = {
+    "other-signature": (
+        "Only signatures of the SavedModel need it that were not chosen; they stay float.",
+        "Nothing, if it is meant; else name them, too: --signature KEY.",
+    ),
     "already-quantized": (
         "A fake quantizer of the model's own is there.",
         "Nothing, if it is meant; else remove it from the model.",
@@ -58,8 +62,9 @@ LEFT_OUT: dict[str, tuple[str, str]] = {
         "Nothing.",
     ),
     "inside-function": (
-        "The layer is in the body of a library function, which this version does not rewrite.",
-        "Export the graph with functions inlined.",
+        "The layer is in the body of a loop, of a conditional that nothing decides beforehand, or of a function that stays "
+        "a call: one that calls itself, or that the converter knows as one operation (a Keras LSTM).",
+        "Expect float operations there; or unroll the loop (Keras: `unroll=True`), or take the layer out of it.",
     ),
     "layer-not-quantizable": (
         "An operation with weights that the preset has no quantizer for.",

@@ -27,6 +27,14 @@ NOTES: dict[str, tuple[str, str]] = {
         "The saver stored in the model does not know the new variables and was left out.",
         "Nothing: `import_meta_graph` makes a new saver for all variables.",
     ),
+    "signature-dropped": (
+        "A signature of the SavedModel cannot be served by the eval graph, and is left out.",
+        "Nothing, if it is meant; else choose it, too: --signature KEY.",
+    ),
+    "signature-not-rewritten": (
+        "A signature of the SavedModel that was not chosen is kept; its own layers stay float.",
+        "Nothing, if it is meant; else choose it, too: --signature KEY.",
+    ),
     "second-batch-norm": ("Two batch norms follow one layer; the first is folded.", "Give each its own layer."),
     "selector-matches-nothing": (
         "A rule of the config matches no layer.",
@@ -71,5 +79,23 @@ NOTES: dict[str, tuple[str, str]] = {
     "range-widened": (
         "An observed range did not hold zero, and was widened to it.",
         "Nothing, if the tensor is never zero; else measure it again.",
+    ),
+    "output-beside": (
+        "An output of a live graph could not take the place of the tensor of that name, whose operation exists.",
+        "Fetch the tensor that the note names.",
+    ),
+    "float-function-removed": (
+        "Another way to call a SavedModel's root object runs the same layers in float (in training mode, for instance); "
+        "it would train them without quantization, and was taken out.",
+        "Nothing; or keep the original model for it.",
+    ),
+    "keras-not-revived": (
+        "The SavedModel was saved by Keras, which would make the float model again from what it keeps of each layer.",
+        "Load it with `tf.saved_model.load`.",
+    ),
+    "custom-gradient-lost": (
+        "A gradient that the model defines itself is not in the SavedModel, or needs what the rewrite took out.",
+        "Nothing, if TensorFlow's own gradient of these operations is as good; else export the model with "
+        "`experimental_custom_gradients=True`, or leave the layer out.",
     ),
 }

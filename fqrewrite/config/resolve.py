@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,9 +16,12 @@ from fqrewrite.config.schema import ConfigFile, MatchBy, RuleEntry
 from fqrewrite.config.selectors import Selector
 from fqrewrite.config.source import KeyPath, dotted_key, read_source
 from fqrewrite.config.targets import check_target
-from fqrewrite.errors import path_text
+from fqrewrite.errors import ConfigError, path_text
 
 Values: TypeAlias = "dict[tuple[str, ...], object]"
+
+_MAPPING = "config"
+"""What stands for the file's name, where there is none."""
 
 
 class _Layer(msgspec.Struct, frozen=True):
@@ -34,8 +37,9 @@ class _Layer(msgspec.Struct, frozen=True):
 
 
 def resolve(
-    path: Path | None,
+    given_config: Path | str | Mapping[str, object] | None,
     *,
+    default_preset: str = DEFAULT_PRESET,
     preset: str | None = None,
     quant_delay: int | None = None,
     freeze_bn_delay: int | None = None,
@@ -49,7 +53,8 @@ def resolve(
     """All settings of a run. Without a file, and with the preset contrib, no YAML is read.
 
     Args:
-        path: the config file; None for none.
+        given_config: the config file, or its content as plain values; None for none.
+        default_preset: what is started from when neither the file nor the flag names a preset.
         preset, quant_delay, freeze_bn_delay, scope: the flags of these names; None when not given.
             An empty scope takes the file's scope away.
         outputs: tensor names of ``--outputs``; None or empty when not given.
@@ -58,9 +63,10 @@ def resolve(
         bindings: ``NAME=VALUE`` of every flag ``--set``; None or empty when not given.
 
     Raises:
-        ConfigError: all that `read_source`, `check`, `parse_bindings` and `check_target` raise, and config-preset.
+        ConfigError: all that `read_source`, `check`, `parse_bindings` and `check_target` raise, config-preset, and
+            config-value for a mapping that no file could hold.
     """
-    file = _read(path) if path is not None else None
+    file = _config_layer(given_config)
     given: dict[KeyPath, tuple[str, object]] = {
         ("preset",): ("--preset", preset),
         ("quant_delay",): ("--quant-delay", quant_delay),
@@ -75,7 +81,7 @@ def resolve(
     bound = parse_bindings(bindings or ())
     flags = _flags({key: flag for key, flag in given.items() if flag[1] is not None} | bound)
 
-    start, place = _preset_name(flags, file)
+    start, place = _preset_name(flags, file, default_preset)
     layers = [layer for layer in (_preset_layer(start, place), file, flags) if layer is not None]
 
     values = _flatten(msgspec.to_builtins(Config()))
@@ -100,6 +106,24 @@ def resolve(
     return config
 
 
+def _config_layer(given: Path | str | Mapping[str, object] | None) -> _Layer | None:
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        return _read(Path(given))
+    try:
+        # As a file has them: tuples are lists, keys are text.
+        plain = msgspec.json.decode(msgspec.json.encode(dict(given)))
+    except (TypeError, ValueError) as error:
+        what = f"a config holds text, numbers, booleans, lists and mappings: {error}"
+        raise ConfigError("config-value", what, where=_MAPPING) from None
+    return _Layer(check(plain, _where_in_mapping), lambda _: _MAPPING)
+
+
+def _where_in_mapping(path: KeyPath, *, key: bool = False) -> str:
+    return f"{_MAPPING}: {dotted_key(path)}" if path else _MAPPING
+
+
 def _read(path: Path, *, name: str | None = None) -> _Layer:
     """A config file as a layer; `name` stands for the file's own in origins.
 
@@ -115,12 +139,12 @@ def _flags(given: dict[KeyPath, tuple[str, object]]) -> _Layer:
     return _Layer(check(data, describe_flag(names)), lambda key: names[key])
 
 
-def _preset_name(flags: _Layer, file: _Layer | None) -> tuple[str, str | None]:
+def _preset_name(flags: _Layer, file: _Layer | None, default: str) -> tuple[str, str | None]:
     """The preset to start from, and who asked for it (None when nobody did)."""
     for layer in (flags, file):
         if layer is not None and isinstance(layer.file.preset, str):
             return layer.file.preset, layer.origin(("preset",))
-    return DEFAULT_PRESET, None
+    return default, None
 
 
 def _preset_layer(name: str, place: str | None) -> _Layer | None:

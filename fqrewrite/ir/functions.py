@@ -6,7 +6,7 @@ to its caller. `instantiate` gives the body with both resolved, as a `Graph`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from fqrewrite.errors import GraphError
@@ -70,6 +70,19 @@ def count_nodes(library: Library, name: str, counts: Callable[[Node], bool], cal
         numbers = [count_nodes(library, function, counts, path) for function in called]
         total += min(numbers, default=0) if proto.op in _CONDITIONALS else sum(numbers)
     return total
+
+
+def function_of(node: Node) -> str:
+    """The library function that a node stood in before it was inlined; "" for a node of the main graph."""
+    names = node.proto.experimental_debug_info.original_func_names
+    return str(names[-1]) if names else ""
+
+
+def remember_function(node: Node, function: str) -> None:
+    """Notes where a node stood, in the field that TensorFlow uses for it; a note that is there stays."""
+    names = node.proto.experimental_debug_info.original_func_names
+    if not names:
+        names.append(function)
 
 
 def find_function(library: Library, name: str, where: str) -> Any:
@@ -138,12 +151,14 @@ def drop_unused_functions(graph_def: Any) -> list[str]:
     """Removes the library functions that no node calls, not even through other functions; returns their names."""
     library = functions_of(graph_def)
     gradients = {entry.function_name: entry.gradient_func for entry in graph_def.library.gradient}
-    used, queue = set[str](), list(_called(graph_def.node, library))
+    custom = {entry.registered_op_type: entry.gradient_func for entry in graph_def.library.registered_gradients}
+    used, queue = set[str](), [*called_by(graph_def.node, library), *_gradients(graph_def.node, custom)]
     while queue:
         name = queue.pop()
         if name not in used and name in library:
             used.add(name)
-            queue += _called(library[name].node_def, library)
+            queue += called_by(library[name].node_def, library)
+            queue += _gradients(library[name].node_def, custom)
             queue += [gradients[name]] if name in gradients else []
             # The forward and backward halves of one function name each other in attributes.
             queue += [value.s.decode("utf-8", "replace") for value in library[name].attr.values() if value.s]
@@ -152,7 +167,36 @@ def drop_unused_functions(graph_def: Any) -> list[str]:
             named = getattr(entries[index], key)
             if getattr(named, "name", named) not in used:
                 del entries[index]
+    registered = graph_def.library.registered_gradients
+    for index in reversed(range(len(registered))):
+        if registered[index].gradient_func not in used:
+            del registered[index]
     return [name for name in library if name not in used]
+
+
+def called_by(nodes: Iterable[Any], library: Library) -> Iterator[str]:
+    """The library functions that NodeDefs call, or pass on in attributes; one as often as it occurs."""
+    for node in nodes:
+        if node.op in library:
+            yield node.op
+        for attribute in node.attr.values():
+            yield from (name for name in _passed(attribute) if name in library)
+
+
+def reachable_functions(library: Library, nodes: Iterable[Any]) -> dict[str, list[str]]:
+    """The functions that run when these NodeDefs do, in the order in which they are met.
+
+    Returns:
+        By function, the chain of calls that leads to it: the node of the main graph, then functions, itself the last.
+    """
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        queue = [(name, [node.name, name]) for name in called_by([node], library)]
+        for name, path in queue:
+            if name not in found:
+                found[name] = path
+                queue += [(inner, [*path, inner]) for inner in called_by(library[name].node_def, library)]
+    return found
 
 
 class _Names:
@@ -219,15 +263,16 @@ def _fill(attribute: Any, attributes: Attributes, function: str) -> None:
                 _fill(passed.attr[key], attributes, function)
 
 
-def _called(nodes: Iterable[Any], library: Library) -> Iterable[str]:
+def _gradients(nodes: Iterable[Any], registered: Mapping[str, str]) -> Iterator[str]:
+    """The functions that compute the gradients of nodes with a custom one."""
     for node in nodes:
-        if node.op in library:
-            yield node.op
-        for attribute in node.attr.values():
-            yield from _passed(attribute)
+        if "_gradient_op_type" in node.attr:
+            name = node.attr["_gradient_op_type"].s.decode("utf-8", "replace")
+            if name in registered:
+                yield registered[name]
 
 
-def _passed(attribute: Any) -> Iterable[str]:
+def _passed(attribute: Any) -> Iterator[str]:
     """The functions that an attribute names, also as attributes of each other."""
     kind = attribute.WhichOneof("value")
     if kind in ("func", "list"):

@@ -6,19 +6,24 @@ finds every side effect done. Both stay so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
 from fqrewrite.errors import GraphError
 from fqrewrite.ir.editor import Editor
-from fqrewrite.ir.functions import ARGUMENT, Body, Library, find_function, functions_of, instantiate
+from fqrewrite.ir.functions import ARGUMENT, Library, find_function, functions_of, instantiate
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.ir.topology import inside_control_flow, topological_order
 from fqrewrite.proto import NodeDef, message_class
 from fqrewrite.proto.attrs import type_attr, types_attr
 
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+"""Op types of plain calls; the other plain calls have the function's name as op type."""
+
+Naming = Callable[[Iterable[str]], Mapping[str, str]]
+"""Gives the nodes of a function body their names in the graph."""
+
 _V1_CONTROL_FLOW = ("Enter", "RefEnter", "Switch", "RefSwitch")
 _LOCATION = b"loc:@"
 
@@ -30,17 +35,33 @@ class Inlined(NamedTuple):
         outputs: what the function returns.
         types: their dtypes.
         controls: the nodes that have run when the call has; who depends on the call must wait for them.
-        nodes: all that were added.
+        nodes: all that were added, by their names in the function.
     """
 
     outputs: list[Value]
     types: list[int]
     controls: list[Node]
-    nodes: list[Node]
+    nodes: dict[str, Node]
+
+
+def in_scope(scope: str) -> Naming:
+    """The naming that puts all nodes of a body in one scope."""
+    return lambda names: {name: f"{scope}/{name}" for name in names}
+
+
+def called_function(call: Node, library: Library) -> Any:
+    """NameAttrList of the function that a plain call calls.
+
+    Raises:
+        GraphError: `function-malformed` when the node names none.
+    """
+    if call.op in library:
+        return message_class("tensorflow.NameAttrList")(name=call.op, attr=call.proto.attr)
+    return _passed(call, "f")
 
 
 def inline_call(
-    editor: Editor, call: Node, function: Any, arguments: Sequence[Value], library: Library, prefix: str
+    editor: Editor, call: Node, function: Any, arguments: Sequence[Value], library: Library, naming: Naming
 ) -> Inlined:
     """Copies a function body into the graph. The call itself stays as it is.
 
@@ -51,7 +72,7 @@ def inline_call(
         function: NameAttrList: which function, and what its placeholders stand for.
         arguments: what the function is called with.
         library: the graph's functions.
-        prefix: the scope of the new nodes.
+        naming: of the new nodes.
 
     Raises:
         GraphError: `duplicate-node-name` when a new node's name is taken, `no-such-function`, `function-malformed`
@@ -63,13 +84,51 @@ def inline_call(
         raise GraphError("function-malformed", what, where=call.name)
     copies = _Copies(dict(zip(body.arguments, arguments, strict=True)))
     first = _waited_for(editor.graph, call)
+    names = naming(node.name for node in body.graph if node.op != ARGUMENT)
     for node in body.graph if body.graph.in_order else topological_order(body.graph):
         if node.op != ARGUMENT:
-            _prepare(node.proto, prefix, body)
-            copies.add(editor, node, f"{prefix}/{node.name}", first, call.proto.device)
+            _prepare(node.proto, names, call.name)
+            copies.add(editor, node, names[node.name], first, call.proto.device)
     copies.close_loops(editor)
     controls = [copies.nodes[control] for control in body.controls]
-    return Inlined([copies.value(value) for value in body.outputs], body.types, controls, [*copies.nodes.values()])
+    nodes = {node.name: copy for node, copy in copies.nodes.items()}
+    return Inlined([copies.value(value) for value in body.outputs], body.types, controls, nodes)
+
+
+def replace_call(
+    editor: Editor, node: Node, function: Any, arguments: Sequence[Value], library: Library, naming: Naming
+) -> Inlined:
+    """Inlines the call `node`, connects its consumers to what it returns, and lets it hand that on.
+
+    Args:
+        editor, function, arguments, library, naming: as for `inline_call`.
+        node: the call; it becomes an Identity, IdentityN or NoOp.
+
+    Returns:
+        As `inline_call`; the outputs are what the consumers read now.
+
+    Raises:
+        GraphError: as `inline_call`.
+    """
+    inlined = inline_call(editor, node, function, arguments, library, naming)
+    outputs = []
+    for port, (value, dtype) in enumerate(zip(inlined.outputs, inlined.types, strict=True)):
+        # An argument that is handed through does not wait for what the call waits for.
+        if inlined.controls or (node.controls and value in arguments):
+            waits = [*node.controls, *inlined.controls]
+            value = editor.add(_identity([dtype]), _output_name(editor, naming, port), [value], controls=waits).value()
+        outputs.append(value)
+    for consumer, slot in list(node.uses):
+        port = consumer.inputs[slot].port
+        if port >= len(outputs):
+            what = f"{consumer.name!r} reads output {port} of a function that returns {len(outputs)}"
+            raise GraphError("function-malformed", what, where=node.name)
+        editor.set_input(consumer, slot, outputs[port])
+    editor.become(node, _identity(inlined.types), outputs)
+    if not outputs:
+        for control in inlined.controls:
+            editor.add_control(node, control)
+    return inlined._replace(outputs=outputs)
 
 
 def resolve_if(editor: Editor, node: Node, taken: bool) -> Inlined:
@@ -83,7 +142,7 @@ def resolve_if(editor: Editor, node: Node, taken: bool) -> Inlined:
     """
     branch = "then" if taken else "else"
     function, library = _passed(node, f"{branch}_branch"), functions_of(editor.graph.graph_def)
-    return _replace(editor, node, function, node.inputs[1:], library, f"{node.name}/{branch}")
+    return replace_call(editor, node, function, node.inputs[1:], library, in_scope(f"{node.name}/{branch}"))
 
 
 def resolve_case(editor: Editor, node: Node, index: int) -> Inlined:
@@ -99,34 +158,9 @@ def resolve_case(editor: Editor, node: Node, index: int) -> Inlined:
         raise GraphError("function-malformed", f"{node.op} has no branches", where=node.name)
     index = index if 0 <= index < len(branches) else len(branches) - 1
     library = functions_of(editor.graph.graph_def)
-    return _replace(editor, node, branches[index], node.inputs[1:], library, f"{node.name}/branch_{index}")
-
-
-def inline_function_calls(editor: Editor) -> int:
-    """Replaces every plain call of a library function, also those in inlined bodies; returns how many there were.
-
-    Plain calls are PartitionedCall, StatefulPartitionedCall, and nodes whose op is the function's name. Conditionals,
-    loops and whatever else takes functions stay. New nodes are in a scope called like the call.
-
-    Raises:
-        GraphError: as `inline_call`; `function-recursive` when a function calls itself.
-    """
-    library = functions_of(editor.graph.graph_def)
-    callers: dict[Node, tuple[str, ...]] = {}
-    queue = editor.graph.by_op(*_CALLS, *library)
-    for node in queue:
-        if node.op in library:
-            function = message_class("tensorflow.NameAttrList")(name=node.op, attr=node.proto.attr)
-        else:
-            function = _passed(node, "f")
-        path = (*callers.get(node, ()), str(function.name))
-        if function.name in path[:-1]:
-            raise GraphError("function-recursive", f"a function calls itself: {' -> '.join(path)}", where=node.name)
-        inlined = _replace(editor, node, function, list(node.inputs), library, node.name)
-        inner = [new for new in inlined.nodes if new.op in _CALLS or new.op in library]
-        callers |= dict.fromkeys(inner, path)
-        queue += inner
-    return len(queue)
+    return replace_call(
+        editor, node, branches[index], node.inputs[1:], library, in_scope(f"{node.name}/branch_{index}")
+    )
 
 
 class _Copies:
@@ -182,16 +216,24 @@ class _Copies:
         return [bound.node for argument, bound in self._arguments.items() if argument.node is node]
 
 
-def _prepare(node_def: Any, prefix: str, body: Body) -> None:
-    """Makes the NodeDef of a body node a template for its copy."""
+def _prepare(node_def: Any, names: Mapping[str, str], call: str) -> None:
+    """Makes the NodeDef of a body node a template for its copy.
+
+    Args:
+        node_def: is changed.
+        names: in the graph, by name in the body.
+        call: name of the node that calls.
+    """
     del node_def.input[:]
     # Shapes that the function was traced with; the arguments that it is called with may say more, or otherwise.
     node_def.attr.pop("_output_shapes", None)
+    if "frame_name" in node_def.attr:  # two loops in a frame of one name would be one loop
+        node_def.attr["frame_name"].s = f"{call}/".encode() + node_def.attr["frame_name"].s
     if "_class" in node_def.attr:
         places = node_def.attr["_class"].list.s
-        names = [place[len(_LOCATION) :].decode("utf-8", "replace") for place in places if place.startswith(_LOCATION)]
-        inner = [name for name in names if name in body.graph and body.graph.node(name).op != ARGUMENT]
-        places[:] = [_LOCATION + f"{prefix}/{name}".encode() for name in inner]
+        found = [place[len(_LOCATION) :].decode("utf-8", "replace") for place in places if place.startswith(_LOCATION)]
+        inner = [names[name] for name in found if name in names]
+        places[:] = [_LOCATION + name.encode() for name in inner]
         if not inner:
             del node_def.attr["_class"]
 
@@ -208,31 +250,14 @@ def _waited_for(graph: Graph, call: Node) -> list[Node]:
     return list(dict.fromkeys(before))
 
 
-def _replace(
-    editor: Editor, node: Node, function: Any, arguments: list[Value], library: Library, prefix: str
-) -> Inlined:
-    """Inlines the call `node`, connects its consumers to what it returns, and lets it hand that on."""
-    inlined = inline_call(editor, node, function, arguments, library, prefix)
-    outputs = []
-    for port, (value, dtype) in enumerate(zip(inlined.outputs, inlined.types, strict=True)):
-        # An argument that is handed through does not wait for what the call waits for.
-        if inlined.controls or (node.controls and value in arguments):
-            names = (f"{prefix}/output_{port}" + (f"_{number}" if number else "") for number in count())
-            free = next(name for name in names if name not in editor.graph)
-            waits = [*node.controls, *inlined.controls]
-            value = editor.add(_identity([dtype]), free, [value], controls=waits).value()
-        outputs.append(value)
-    for consumer, slot in list(node.uses):
-        port = consumer.inputs[slot].port
-        if port >= len(outputs):
-            what = f"{consumer.name!r} reads output {port} of a function that returns {len(outputs)}"
-            raise GraphError("function-malformed", what, where=node.name)
-        editor.set_input(consumer, slot, outputs[port])
-    editor.become(node, _identity(inlined.types), outputs)
-    if not outputs:
-        for control in inlined.controls:
-            editor.add_control(node, control)
-    return inlined
+def _output_name(editor: Editor, naming: Naming, port: int) -> str:
+    """A free name for what hands on an output, beside the body's nodes."""
+    for number in count():
+        name = f"output_{port}" + (f"_{number}" if number else "")
+        (found,) = naming([name]).values()
+        if found not in editor.graph:
+            return found
+    raise AssertionError  # count() does not end
 
 
 def _identity(types: Sequence[int]) -> Any:

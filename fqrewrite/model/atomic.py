@@ -76,11 +76,16 @@ def check_folder(path: Path) -> None:
             raise OSError(None, f"there is no folder {path.parent}")
 
 
-def check_distinct(inputs: Iterable[Path], outputs: Sequence[Path]) -> None:
+def check_distinct(inputs: Iterable[Path], outputs: Sequence[Path], *, directories: Iterable[Path | None] = ()) -> None:
     """Checks that no output would overwrite an input, nor another output.
 
     Two paths are one file when they resolve to the same path or, both existing, are the same file (a hard
     link). An output that something else lies in is a directory, which is replaced as a whole.
+
+    Args:
+        inputs: files that are read.
+        outputs: files and directories that are written.
+        directories: inputs in which nothing may be written either; those that are None do not count.
 
     Raises:
         ConfigError: codes output-is-input, outputs-not-distinct.
@@ -91,6 +96,11 @@ def check_distinct(inputs: Iterable[Path], outputs: Sequence[Path]) -> None:
                 raise ConfigError("output-is-input", f"the output is the input {source}", where=str(output))
             if _within(source, output):
                 what = f"the output is a directory that holds the input {source}"
+                raise ConfigError("output-is-input", what, where=str(output))
+    for directory in filter(None, directories):
+        for output in outputs:
+            if _same(directory, output) or _within(directory, output) or _within(output, directory):
+                what = f"the output is the input {directory}, lies in it or holds it"
                 raise ConfigError("output-is-input", what, where=str(output))
     for index, output in enumerate(outputs):
         if any(_same(output, other) for other in outputs[:index]):

@@ -1,4 +1,4 @@
-"""Opening and saving GraphDef and MetaGraphDef files.
+"""Opening GraphDef files, MetaGraphDef files and SavedModel directories, and saving the first two.
 
 What a file holds is decided by its content, what is written by the output's suffix:
 
@@ -18,18 +18,23 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import EncodeError
 
-from fqrewrite.errors import ConfigError, InputError
+from fqrewrite.errors import ConfigError, InputError, path_text
 from fqrewrite.model import kinds
 from fqrewrite.model.atomic import write_atomic
 from fqrewrite.model.collections import Reconstruction, reconstruct
-from fqrewrite.model.kinds import Kind
+from fqrewrite.model.kinds import Kind, SourceKind
 from fqrewrite.proto import MetaGraphDef
 from fqrewrite.proto.messages import POOL
 
+if TYPE_CHECKING:
+    from fqrewrite.model.saved_model_read import SavedModelSource
+
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+"""The file in a SavedModel's directory. Where both are, TensorFlow reads the first."""
 MOST_BYTES = 2**31 - 1
 """Protobuf reads and writes no message larger than this."""
 
@@ -38,29 +43,38 @@ class Model:
     """An open model file.
 
     Attributes:
-        path: the file it was read from.
+        path: the file it was read from; of a SavedModel, its saved_model.pb.
         kind: "graph_def" or "meta_graph".
-        source_kind: what `kind` was when the file was read.
-        text: whether the file is in protobuf's text format.
-        raw: the file's bytes.
-        sha256: hex digest of `raw`.
+        source_kind: what `kind` was when the file was read, or "saved_model".
+        text: whether `raw` is in protobuf's text format.
+        raw: the file's bytes; of a SavedModel, those of the MetaGraphDef that was chosen in it.
+        sha256: hex digest of the file's bytes; of a SavedModel, of its file and of what was chosen in it.
         message: the GraphDef or MetaGraphDef that was parsed; what is edited.
+        saved_model: where the MetaGraphDef was in; None for a file.
         edited: set by whoever edits `message`. While it is False, saving in the kind and format of the
         input writes
             `raw` again, byte for byte.
+        inlined: number of function calls in the graph that were replaced by what they compute.
+        renamed: new names of nodes that had to take others, by the names in the file.
     """
 
-    __slots__ = ("edited", "kind", "message", "path", "raw", "sha256", "source_kind", "text")
+    __slots__ = (
+        *("edited", "inlined", "kind", "message", "path", "raw", "renamed", "saved_model", "sha256"),
+        *("source_kind", "text"),
+    )
 
     def __init__(self, path: Path, kind: Kind, text: bool, raw: bytes, message: Any, sha256: str | None = None) -> None:
         self.path = path
         self.kind: Kind = kind
-        self.source_kind: Kind = kind
+        self.source_kind: SourceKind = kind
         self.text = text
         self.raw = raw
         self.sha256 = sha256 or hashlib.sha256(raw).hexdigest()
         self.message = message
+        self.saved_model: SavedModelSource | None = None
         self.edited = False
+        self.inlined = 0
+        self.renamed: dict[str, str] = {}
 
     def copy(self) -> Model:
         """The same file, with a message of its own."""
@@ -68,6 +82,7 @@ class Model:
         message.CopyFrom(self.message)
         copied = Model(self.path, self.kind, self.text, self.raw, message, self.sha256)
         copied.source_kind, copied.edited = self.source_kind, self.edited
+        copied.saved_model, copied.inlined, copied.renamed = self.saved_model, self.inlined, self.renamed
         return copied
 
     @property
@@ -76,29 +91,94 @@ class Model:
         return kinds.graph_of(self.message, self.kind)
 
 
-def load(path: str | os.PathLike[str]) -> Model:
-    """Opens a model file: a GraphDef or MetaGraphDef, binary or text.
+def load(
+    path: str | os.PathLike[str],
+    *,
+    tag_set: tuple[str, ...] | None = None,
+    signatures: tuple[str, ...] | None = (),
+) -> Model:
+    """Opens a GraphDef or MetaGraphDef, binary or text, or a SavedModel.
+
+    Args:
+        path: a file, or the directory of a SavedModel.
+        tag_set: which graph of a SavedModel; None for the only one, or the one that is tagged "serve" and no more.
+        signatures: of a SavedModel that are meant; none for "serving_default" or the only one. None to choose none,
+            which is enough to look at the graph.
 
     Raises:
-        InputError: codes file-not-found, file-unreadable, is-a-directory, file-empty, file-truncated,
-        file-foreign,
-            saved-model-not-supported, pbtxt-syntax, graph-empty, graph-too-large.
+        InputError: codes file-not-found, file-unreadable, is-a-directory, file-empty, file-truncated, file-foreign,
+            saved-model-file, pbtxt-syntax, graph-empty, graph-too-large; of a SavedModel, also signature-none.
+        ConfigError: saved-model-option for tags or signatures of a file; of a SavedModel, codes tag-set-unknown,
+            tag-set-ambiguous, signature-unknown, signature-ambiguous.
     """
     path = Path(path)
+    file = _file_in(path)
+    if file is not None:
+        return _load_saved_model(file, _read(file), tag_set, signatures)
     raw = _read(path)
     if not raw:
         raise InputError("file-empty", "the file is empty", where=str(path))
-    message, kind, text = kinds.parse(raw, str(path))
+    try:
+        message, kind, text = kinds.parse(raw, str(path))
+    except InputError as error:
+        if error.code != "saved-model-file" or path.name not in SAVED_MODEL_FILES:
+            raise
+        return _load_saved_model(path, raw, tag_set, signatures)
+    if tag_set is not None or signatures:
+        what = "this is no SavedModel, and tags and signatures are chosen in a SavedModel only"
+        raise ConfigError("saved-model-option", what, where=path_text(path))
     return Model(path, kind, text, raw, message)
+
+
+def is_saved_model(path: Path) -> bool:
+    """Whether a path is the directory of a SavedModel, or the file in it."""
+    return _file_in(path) is not None or (path.name in SAVED_MODEL_FILES and path.is_file())
+
+
+def _file_in(directory: Path) -> Path | None:
+    """The file that makes a directory a SavedModel; None when it has none. Of both TensorFlow reads the first."""
+    try:
+        return next((file for name in SAVED_MODEL_FILES if (file := directory / name).exists()), None)
+    except (OSError, ValueError):  # a folder that may not be looked into; a NUL in the name
+        return None
+
+
+def _load_saved_model(
+    file: Path, data: bytes, tag_set: tuple[str, ...] | None, signatures: tuple[str, ...] | None
+) -> Model:
+    from fqrewrite.model.saved_model_read import open_saved_model
+
+    opened = open_saved_model(file, data, tag_set)
+    model = Model(file, "meta_graph", False, opened.raw, opened.meta_graph, opened.source.sha256)
+    model.source_kind, model.saved_model = "saved_model", opened.source
+    if signatures is not None:
+        choose_signatures(model, signatures)
+    return model
+
+
+def choose_signatures(model: Model, wanted: tuple[str, ...]) -> None:
+    """Chooses signatures of a SavedModel of which none is chosen yet; of a file, there are none.
+
+    Args:
+        model: what `load` opened with signatures None.
+        wanted: as `load` takes them.
+
+    Raises:
+        InputError, ConfigError: as `load`.
+    """
+    if model.saved_model is not None:
+        from fqrewrite.model.saved_model_read import choose_signatures as choose
+
+        model.saved_model = choose(model.saved_model, model.message, wanted, path_text(model.path))
+        model.sha256 = model.saved_model.sha256
 
 
 def _read(path: Path) -> bytes:
     where = str(path)
     try:
         if path.is_dir():
-            if (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists():
-                raise kinds.saved_model_error(where)
-            raise InputError("is-a-directory", "this is a directory, not a model file", where=where)
+            what = "this directory holds neither a SavedModel nor a checkpoint"
+            raise InputError("is-a-directory", what, where=where)
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise _too_large(where, size)

@@ -22,6 +22,7 @@ from fqrewrite.proto import GraphDef, MetaGraphDef, SavedModel
 from fqrewrite.proto.messages import POOL
 
 Kind = Literal["graph_def", "meta_graph"]
+SourceKind = Literal["graph_def", "meta_graph", "saved_model"]
 
 _CONTROL_CHARACTERS = bytes(code for code in range(32) if code not in b"\t\n\r\f")
 _FIRST_FIELD = re.compile(r"(?:\s|#[^\n]*\n)*([A-Za-z_]\w*)\s*([:{<]\s*\{?)")
@@ -46,7 +47,7 @@ def parse(raw: bytes, where: str) -> tuple[Any, Kind, bool]:
         The message, its kind, and whether the bytes are protobuf's text format.
 
     Raises:
-        InputError: not a graph that has nodes (codes file-foreign, file-truncated, saved-model-not-supported,
+        InputError: not a graph that has nodes (codes file-foreign, file-truncated, saved-model-file,
             pbtxt-syntax, graph-empty).
     """
     text = _as_text(raw)
@@ -65,6 +66,62 @@ def parse(raw: bytes, where: str) -> tuple[Any, Kind, bool]:
     raise _refusal(raw, tried["graph_def"], tried["meta_graph"], where)
 
 
+def parse_saved_model(raw: bytes, where: str) -> tuple[Any, bool]:
+    """Parses the bytes of a SavedModel's file.
+
+    Args:
+        raw: all bytes of the file.
+        where: the file's name, for errors.
+
+    Returns:
+        The SavedModel, with at least one graph, and whether the bytes are protobuf's text format.
+
+    Raises:
+        InputError: codes file-empty, file-foreign, file-truncated, pbtxt-syntax, graph-empty.
+    """
+    if not raw:
+        raise InputError("file-empty", "the file is empty", where=where)
+    text = _as_text(raw)
+    if text is not None:
+        first = _FIRST_FIELD.match(text)
+        if first is None or first[1] not in _SAVED_MODEL_FIELDS:
+            raise _no_saved_model(raw, where)
+        message = _parsed_text(text, SavedModel, where)
+    else:
+        message = _try(SavedModel, raw)
+        if message is None and salvage(raw, SavedModel.DESCRIPTOR):
+            raise _cut_off(raw, where, "a SavedModel")
+        if message is None or not (message.meta_graphs or _all_known(message)):
+            raise _no_saved_model(raw, where)
+    if not any(_plausible(entry.graph_def) for entry in message.meta_graphs):
+        if all(_all_known(entry) for entry in message.meta_graphs):
+            raise InputError("graph-empty", "the SavedModel has no graph with nodes", where=where)
+        raise _no_saved_model(raw, where)
+    return message, text is not None
+
+
+def _no_saved_model(raw: bytes, where: str) -> InputError:
+    """The error for bytes that should be a SavedModel."""
+    foreign = foreign_error(raw, where)
+    if foreign is not None:
+        return foreign
+    for message_class, kind in ((GraphDef, "GraphDef"), (MetaGraphDef, "MetaGraphDef")):
+        message = _try(message_class, raw)
+        if message is not None and _plausible(message if kind == "GraphDef" else message.graph_def):
+            remedy = f"give it another name, such as model.{'pb' if kind == 'GraphDef' else 'meta'}, and pass that"
+            return InputError("file-foreign", f"this is a {kind} and no SavedModel", where=where, remedy=remedy)
+    return InputError("file-foreign", "this is no SavedModel, or the file is damaged", where=where)
+
+
+def _cut_off(raw: bytes, where: str, what: str) -> InputError:
+    return InputError(
+        "file-truncated",
+        f"the file is cut off: after {len(raw)} bytes, in the middle of {what}",
+        where=where,
+        remedy="copy or download the file again and compare its size with the original",
+    )
+
+
 def _try(message_class: Any, raw: bytes) -> Any:
     try:
         return message_class.FromString(raw)
@@ -81,7 +138,7 @@ def _refusal(raw: bytes, graph: Any, meta_graph: Any, where: str) -> InputError:
     """Explains bytes that are no text and in which no graph with nodes was found."""
     saved_model = _try(SavedModel, raw)
     if saved_model is not None and any(_plausible(item.graph_def) for item in saved_model.meta_graphs):
-        return saved_model_error(where)
+        return _saved_model_error(where)
     foreign = foreign_error(raw, where)
     if foreign is not None:
         return foreign
@@ -89,12 +146,7 @@ def _refusal(raw: bytes, graph: Any, meta_graph: Any, where: str) -> InputError:
         if message is not None and _all_known(message):
             return _empty(message if kind == "graph_def" else message.graph_def, where)
     if _truncated(raw):
-        return InputError(
-            "file-truncated",
-            f"the file is cut off: after {len(raw)} bytes, in the middle of a graph",
-            where=where,
-            remedy="copy or download the file again and compare its size with the original",
-        )
+        return _cut_off(raw, where, "a graph")
     return InputError("file-foreign", "this is not a TensorFlow graph, or the file is damaged", where=where)
 
 
@@ -140,7 +192,7 @@ def _as_text(raw: bytes) -> str | None:
 def _parse_text(text: str, raw: bytes, where: str) -> tuple[Any, Kind]:
     first = _FIRST_FIELD.match(text)
     if first is not None and first[1] in _SAVED_MODEL_FIELDS:
-        raise saved_model_error(where)
+        raise _saved_model_error(where)
     if first is None or first[1] not in _META_GRAPH_FIELDS | _GRAPH_FIELDS:
         foreign = foreign_error(raw, where)
         if foreign is not None:
@@ -150,10 +202,13 @@ def _parse_text(text: str, raw: bytes, where: str) -> tuple[Any, Kind]:
             what = "this is text, but not a graph in protobuf's text format"
             raise InputError("file-foreign", what, where=where)
     kind: Kind = "meta_graph" if first[1] in _META_GRAPH_FIELDS else "graph_def"
+    return _parsed_text(text, MetaGraphDef if kind == "meta_graph" else GraphDef, where), kind
 
+
+def _parsed_text(text: str, message_class: Any, where: str) -> Any:
     from google.protobuf import text_format
 
-    message = MetaGraphDef() if kind == "meta_graph" else GraphDef()
+    message = message_class()
     try:
         text_format.Parse(text, message, descriptor_pool=POOL)
     except text_format.ParseError as error:
@@ -161,13 +216,13 @@ def _parse_text(text: str, raw: bytes, where: str) -> tuple[Any, Kind]:
         what = re.sub(r"^\d+:\d+ : ", "", str(error)).rstrip(".")
         place = where if line is None else f"{where}:{line}"
         raise InputError("pbtxt-syntax", what, where=place) from error
-    return message, kind
+    return message
 
 
-def saved_model_error(where: str) -> InputError:
-    """Returns the error for a SavedModel, file or directory."""
-    what = "this is a SavedModel, which this version cannot read"
-    return InputError("saved-model-not-supported", what, where=where)
+def _saved_model_error(where: str) -> InputError:
+    """The error for the protobuf of a SavedModel under a name that does not make its directory one."""
+    what = "this is the graph of a SavedModel, which is a directory that holds it as saved_model.pb"
+    return InputError("saved-model-file", what, where=where)
 
 
 def _empty(graph: Any, where: str) -> InputError:

@@ -2,7 +2,7 @@
 
 Usually the key is the variable's name. A Saver may rename, and saves the parts of a partitioned variable as slices of
 one value under a name that no variable has. What the Savers in a graph would restore tells; so do the VariableDefs of
-a MetaGraphDef about partitions.
+a MetaGraphDef about partitions. The Saver of a SavedModel of TensorFlow 2 is a function that is passed the variables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 from google.protobuf.message import DecodeError
 
+from fqrewrite.ir.functions import ARGUMENT, functions_of, instantiate
 from fqrewrite.ir.graph import Graph, Node
+from fqrewrite.ir.inline import CALLS, called_function
 from fqrewrite.model.collections import VARIABLE_COLLECTIONS
 from fqrewrite.model.slices import format_slice
 from fqrewrite.model.variables import VARIABLES
@@ -21,6 +23,7 @@ from fqrewrite.proto import VariableDef
 from fqrewrite.proto.dtypes import DT_STRING
 from fqrewrite.proto.tensors import element_count
 
+_RESTORES = ("RestoreV2", "Restore", "RestoreSlice")
 _ASSIGN = frozenset({"Assign", "AssignVariableOp"})
 _BETWEEN = frozenset({"Identity", "Reshape"})  # between the restored value and its assignment, as input 0
 _MOST_KEYS = 2**20  # in one restoring op: a damaged shape must not cost memory
@@ -40,17 +43,43 @@ class Key(msgspec.Struct, frozen=True):
 
 
 def saver_keys(graph: Graph) -> dict[str, list[Key]]:
-    """The keys that the graph's Savers restore each variable from, by the variable op's name, in graph order."""
+    """The keys that the graph's Savers restore each variable from, by the variable op's name, in graph order.
+
+    Raises:
+        GraphError: a function that restores is damaged.
+    """
     found: dict[str, list[Key]] = {}
-    for node in graph.by_op("RestoreV2", "Restore", "RestoreSlice"):
+    for variable, key in (*_restored_in(graph), *_restored_by_calls(graph)):
+        keys = found.setdefault(variable.name, [])
+        if key not in keys:
+            keys.append(key)
+    return found
+
+
+def _restored_in(graph: Graph) -> Iterator[tuple[Node, Key]]:
+    """What the restoring ops of a graph restore: variables, and of a function body what it is passed."""
+    for node in graph.by_op(*_RESTORES):
         restored = _restored(node)
         for user, slot in node.uses:  # each port's uses in turn would cost the square of the variables
             port = user.inputs[slot].port
             for variable in _assigned(user, slot) if port < len(restored) else ():
-                keys = found.setdefault(variable.name, [])
-                if restored[port] not in keys:
-                    keys.append(restored[port])
-    return found
+                yield variable, restored[port]
+
+
+def _restored_by_calls(graph: Graph) -> Iterator[tuple[Node, Key]]:
+    """What functions restore that the graph calls."""
+    library = functions_of(graph.graph_def)
+    restoring = {name for name, function in library.items() if any(node.op in _RESTORES for node in function.node_def)}
+    for call in graph.by_op(*CALLS, *restoring) if restoring else ():
+        function = called_function(call, library)
+        if function.name not in restoring:
+            continue
+        body = instantiate(library[function.name], function.attr, library)
+        passed = {argument.node: value.node for argument, value in zip(body.arguments, call.inputs, strict=False)}
+        for argument, key in _restored_in(body.graph):
+            variable = _variable(passed[argument]) if argument in passed else None
+            if variable is not None:
+                yield variable, key
 
 
 def partition_keys(meta_graph: Any) -> dict[str, list[Key]]:
@@ -150,4 +179,4 @@ def _variable(node: Node) -> Node | None:
         if node.op not in _HAND_ON or not node.inputs:
             break
         node = node.inputs[0].node
-    return node if node.op in VARIABLES else None
+    return node if node.op in VARIABLES or node.op == ARGUMENT else None

@@ -40,6 +40,23 @@ def lite_schema() -> Any:
     return schema_py_generated
 
 
+def variable_from_proto(serialized: bytes) -> Any:
+    """Makes the Python object of a variable whose nodes are in the default graph, as `import_meta_graph` does.
+
+    Args:
+        serialized: VariableDef.
+
+    Raises:
+        ConfigError: as `tensorflow`.
+    """
+    tensorflow()
+    from tensorflow.core.framework import variable_pb2
+    from tensorflow.python.framework import ops
+
+    # A reference variable or a resource variable; the public `Variable.from_proto` knows the former only.
+    return ops.get_from_proto_function("variables")(variable_pb2.VariableDef.FromString(serialized))
+
+
 def first_line(error: Exception) -> str:
     """The first line of what TensorFlow says is wrong, without the traces that follow it."""
     lines = str(getattr(error, "message", None) or error).strip().splitlines()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+from fqrewrite.model.wire import BYTES, FIXED32, FIXED64, VARINT, encode_varint, read_varint
 
 
 def salvage(data: bytes, descriptor: Any) -> bytes | None:
@@ -24,22 +24,22 @@ def salvage(data: bytes, descriptor: Any) -> bytes | None:
     position = 0
     while position < len(data):
         start = position
-        tag, position = _varint(data, position)
+        tag, position = read_varint(data, position)
         if tag is None:
             return data[:start]
         number, wire_type = tag >> 3, tag & 7
         if number == 0:
             return None
-        if wire_type == _VARINT:
-            value, position = _varint(data, position)
+        if wire_type == VARINT:
+            value, position = read_varint(data, position)
             if value is None:
                 return data[:start]
-        elif wire_type == _FIXED64:
+        elif wire_type == FIXED64:
             position += 8
-        elif wire_type == _FIXED32:
+        elif wire_type == FIXED32:
             position += 4
-        elif wire_type == _BYTES:
-            length, content = _varint(data, position)
+        elif wire_type == BYTES:
+            length, content = read_varint(data, position)
             if length is None:
                 return data[:start]
             position = content + length
@@ -64,26 +64,4 @@ def _salvage_field(content: bytes, tag: int, field: Any) -> bytes:
         inner = content if salvaged is None else salvaged
     else:
         return b""
-    return _encode(tag) + _encode(len(inner)) + inner
-
-
-def _varint(data: bytes, position: int) -> tuple[int | None, int]:
-    """Returns the varint at a position and the position after it; None for one that is cut off."""
-    value = shift = 0
-    while position < len(data):
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        position += 1
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    return None, position
-
-
-def _encode(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return encode_varint(tag) + encode_varint(len(inner)) + inner

@@ -24,7 +24,7 @@ from fqrewrite.match.refusals import refuse_backward_pass, refuse_rewritten
 from fqrewrite.plan.contrib_placement import ContribPlacement
 from fqrewrite.plan.fixed_ranges import fix_ranges
 from fqrewrite.plan.folds import fold_item
-from fqrewrite.plan.functions import layers_in_functions
+from fqrewrite.plan.functions import Origins, layers_in_functions
 from fqrewrite.plan.integer_placement import IntegerPlacement
 from fqrewrite.plan.items import Note, Plan, Preparation
 from fqrewrite.plan.outputs import named_outputs, sink_outputs
@@ -94,15 +94,16 @@ class _Planner:
         self._add_notes(range_notes)
         ledger, analysis = self.ledger, self.analysis
         names = {node.name for node in analysis.layers}
+        origins = Origins(analysis.graph)
         return Plan(
             tool_version=__version__,
             source_sha256=source_sha256,
             config=msgspec.json.decode(msgspec.json.encode(self.config)),  # lists, as in a plan that was read back
             outputs=tuple(str(value) for value in analysis.outputs),
             resource_variables=_uses_resources(analysis.graph),
-            folds=tuple(ledger.folds),
-            quantizers=quantizers,
-            left_out=ledger.left_out,
+            folds=tuple(map(origins.fold, ledger.folds)),
+            quantizers=tuple(map(origins.quantizer, quantizers)),
+            left_out=tuple(map(origins.left_out, ledger.left_out)),
             notes=ledger.notes,
             sums=tuple(ledger.sums),
             preparation=preparation,
@@ -130,8 +131,10 @@ class _Planner:
             elif isinstance(proposal, Decline):
                 self.settings.for_layer((proposal.node.name,), proposal.node.op)
                 self.ledger.decline(proposal)
-        for entry in layers_in_functions(self.analysis.graph.graph_def):
-            self.ledger.leave_out("layer", entry.name, entry.op, "inside-function", entry.reason)
+        for entry in layers_in_functions(self.analysis):
+            self.ledger.leave_out(
+                "layer", entry.name, entry.op, "inside-function", entry.reason, function=entry.function
+            )
         scope = self.config.scope
         if scope and not any(name.startswith(scope.rstrip("/") + "/") for name in self.analysis.graph.nodes):
             raise ConfigError("scope-matches-nothing", f"no node of the graph is in the scope {scope!r}", where="scope")

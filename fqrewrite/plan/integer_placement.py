@@ -49,7 +49,7 @@ class IntegerPlacement:
         for rule, proposal in self.planning.proposals("site"):
             if isinstance(proposal, SiteProposal):
                 nodes = (proposal.result.node, *proposal.inner)
-                if self.analysis.parameters.is_parameter(proposal.result):
+                if self.analysis.parameters.is_parameter(proposal.result) or not is_float(proposal.result):
                     continue
                 decline = self._decline(proposal)
                 if decline is not None:

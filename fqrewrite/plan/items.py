@@ -93,6 +93,7 @@ class QuantizerItem(msgspec.Struct, frozen=True, kw_only=True):
         tied_with: scopes of the other quantizers of one range: each quantizes with the union of all their ranges.
         takes_name: whether the quantized tensor bears the name of the tensor, as outputs of the graph do.
         included: (min, max) that the range must hold beside: what a tensor of a fixed range brings into the union.
+        function: the library function that the layer, or without one the tensor's node, stood in; "" for none.
     """
 
     id: str
@@ -112,6 +113,7 @@ class QuantizerItem(msgspec.Struct, frozen=True, kw_only=True):
     tied_with: tuple[str, ...] = ()
     takes_name: bool = False
     included: tuple[float, float] = (0.0, 0.0)
+    function: str = ""
 
 
 class MovingAverage(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +157,7 @@ class FoldItem(msgspec.Struct, frozen=True, kw_only=True):
         data_format: "NHWC" or "NCHW" of the layer's output.
         freeze_delay: step from which moving statistics replace batch statistics; None for never.
         form: "fused" or "unfused".
+        function: the library function that the layer stood in; "" for none.
     """
 
     id: str
@@ -179,6 +182,7 @@ class FoldItem(msgspec.Struct, frozen=True, kw_only=True):
     freeze_delay: int | None = None
     form: Literal["fused", "unfused"] = "fused"
     rule: str = ""
+    function: str = ""
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +196,7 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
         reason: one sentence about this very place.
         remedy: what to do about it.
         because: the config rule that asked for it, ``file:line``, when one did.
+        function: the library function that it stands in, or stood in; "" for none.
     """
 
     kind: LeftOutKind
@@ -201,6 +206,7 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     remedy: str
     because: str | None = None
+    function: str = ""
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,6 +248,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
         thawed: constants that became variables.
         frozen: number of variables that became constants.
         removed: number of nodes removed, by kind.
+        inlined: number of calls of library functions that were replaced by what they compute.
         stale: number of entries of collections and signatures removed with them, by collection.
         output_shapes: number of nodes whose `_output_shapes` attribute was dropped.
     """
@@ -256,6 +263,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     removed: dict[str, int] = {}
     stale: dict[str, int] = {}
     output_shapes: int = 0
+    inlined: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,9 +76,25 @@ class Ledger:
         self.leave_out("tensor", str(value), value.node.op, code, reason, because)
 
     def leave_out(
-        self, kind: LeftOutKind, name: str, op: str, code: str, reason: str, because: str | None = None
+        self,
+        kind: LeftOutKind,
+        name: str,
+        op: str,
+        code: str,
+        reason: str,
+        because: str | None = None,
+        *,
+        function: str = "",
     ) -> None:
         """Records something left out; the first reason for a thing stays."""
-        remedy = CODES[code].remedy
-        entry = LeftOut(kind=kind, name=name, op=op, code=code, reason=reason, remedy=remedy, because=because)
+        entry = LeftOut(
+            kind=kind,
+            name=name,
+            op=op,
+            code=code,
+            reason=reason,
+            remedy=CODES[code].remedy,
+            because=because,
+            function=function,
+        )
         self._left_out.setdefault((kind, name), entry)

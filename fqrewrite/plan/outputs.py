@@ -11,10 +11,12 @@ from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.parameters import dtype_of, strip_identity
 from fqrewrite.match.reach import ancestors
 from fqrewrite.match.refusals import backward_pass
+from fqrewrite.plan.items import Plan, fake_quant_op
 from fqrewrite.proto.dtypes import DT_RESOURCE, DT_STRING, DT_VARIANT
 
 _NO_RESULT = frozenset(
     {"Assert", "Print", "PrintV2", "NoOp", "Shape", "ShapeN", "Size", "Rank", "StopGradient", "LoopCond"}
+    | {"OptionalFromValue", "OptionalNone"}  # what a branch of an If hands to its gradient
     | {"Assign", "AssignAdd", "AssignSub", "ScatterUpdate", "ScatterAdd", "ScatterSub", "CountUpTo"}
 )
 _NOT_NUMBERS = frozenset({DT_STRING, DT_RESOURCE, DT_VARIANT})
@@ -41,6 +43,15 @@ def named_outputs(graph: Graph, names: Iterable[str]) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(values))
 
 
+def quantized_names(plan: Plan) -> dict[str, str]:
+    """By tensor, its quantized form in the graph that the plan is applied to, where that does not take its name."""
+    return {
+        item.tensor: f"{item.scope}/{fake_quant_op(item.scheme)}:0"
+        for item in plan.quantizers
+        if item.role != "weights" and not item.takes_name
+    }
+
+
 def find_outputs(graph: Graph, wanted: Iterable[str]) -> tuple[Value, ...]:
     """The outputs that are named, or else the only result that no forward pass reads.
 
@@ -59,9 +70,7 @@ def sink_outputs(analysis: Analysis, backward: Collection[Node] = ()) -> tuple[V
     Raises:
         ConfigError: `outputs-ambiguous`, listing the candidates, when there are several; `outputs-none`.
     """
-    sinks = [node.value() for node in analysis.graph if _is_sink(node, analysis, backward)]
-    if len(sinks) > 1:
-        sinks = _without_by_products(sinks, bool(backward))
+    sinks = find_sinks(analysis, backward)
     if len(sinks) == 1:
         return tuple(sinks)
     if not sinks:
@@ -71,6 +80,12 @@ def sink_outputs(analysis: Analysis, backward: Collection[Node] = ()) -> tuple[V
     raise ConfigError(
         "outputs-ambiguous", f"{len(sinks)} tensors could be the outputs: {listed}{more}", remedy=_remedy(sinks)
     )
+
+
+def find_sinks(analysis: Analysis, backward: Collection[Node] = ()) -> list[Value]:
+    """All results that nothing reads, as `sink_outputs` tells them."""
+    sinks = [node.value() for node in analysis.graph if _is_sink(node, analysis, backward)]
+    return _without_by_products(sinks, bool(backward)) if len(sinks) > 1 else sinks
 
 
 def _without_by_products(sinks: list[Value], has_gradients: bool) -> list[Value]:

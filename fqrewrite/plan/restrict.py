@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from fqrewrite.ir.graph import Graph
+from fqrewrite.codes import CODES
+from fqrewrite.ir.graph import Graph, Node
 from fqrewrite.plan.items import FoldItem, LeftOut, Plan, QuantizerItem
 from fqrewrite.plan.ranges import why_untrained
 
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from fqrewrite.plan.constants import Array
 
 
-def restrict(plan: Plan, graph: Graph) -> Plan:
+def restrict(plan: Plan, graph: Container[str]) -> Plan:
     """Leaves out what is on nodes that the graph does not have.
 
     Args:
-        plan: made on a graph of which nodes were removed.
-        graph: what is left of it.
+        plan: made on a graph of which nodes were removed, or do not count.
+        graph: what is left of it, or the names of that.
     """
     folds = tuple(item for item in plan.folds if _has_fold(item, graph))
     kept = {item.id for item in folds}
@@ -28,6 +29,34 @@ def restrict(plan: Plan, graph: Graph) -> Plan:
     left_out = tuple(entry for entry in plan.left_out if _concerns(entry, graph))
     sums = tuple(name for name in plan.sums if name in graph)
     return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers, left_out=left_out, sums=sums)
+
+
+def leave_to_others(plan: Plan, graph: Graph, others: Collection[Node]) -> Plan:
+    """Leaves out what is on nodes that only signatures need that were not chosen.
+
+    Args:
+        plan: of the graph.
+        graph: all of it.
+        others: those nodes.
+    """
+    if not others:
+        return plan
+    kept = restrict(plan, {node.name for node in graph if node not in others})
+    weights = [item for item in plan.quantizers if item.role == "weights"]
+    layers = {edge.rpartition(":in")[0] for item in weights for edge in item.edges or ()}
+    entries = [
+        LeftOut(
+            kind="layer",
+            name=node.name,
+            op=node.op,
+            code="other-signature",
+            reason="only signatures that were not chosen need it",
+            remedy=CODES["other-signature"].remedy,
+        )
+        for node in graph
+        if node in others and node.name in layers
+    ]
+    return msgspec.structs.replace(kept, left_out=(*kept.left_out, *entries))
 
 
 def without_unseen(plan: Plan, ends: Collection[str], checkpoint: Mapping[str, Array]) -> tuple[Plan, list[str]]:
@@ -52,17 +81,17 @@ def without_unseen(plan: Plan, ends: Collection[str], checkpoint: Mapping[str, A
     return msgspec.structs.replace(plan, quantizers=kept), list(unseen.values())
 
 
-def _concerns(entry: LeftOut, graph: Graph) -> bool:
+def _concerns(entry: LeftOut, graph: Container[str]) -> bool:
     """Whether what was left out is still there; of a batch norm's two sides, what holds for one holds for the other."""
     elsewhere = entry.kind == "batch_norm" or entry.code == "inside-function"
     return elsewhere or entry.name.partition(":")[0] in graph
 
 
-def _has_fold(item: FoldItem, graph: Graph) -> bool:
+def _has_fold(item: FoldItem, graph: Container[str]) -> bool:
     return item.layer in graph and item.norm in graph and all(name in graph for name in item.chain)
 
 
-def _quantizer(item: QuantizerItem, graph: Graph, folds: set[str]) -> QuantizerItem | None:
+def _quantizer(item: QuantizerItem, graph: Container[str], folds: set[str]) -> QuantizerItem | None:
     """A quantizer with the edges that are left; None when nothing is."""
     if (item.fold is not None and item.fold not in folds) or item.tensor.rpartition(":")[0] not in graph:
         return None

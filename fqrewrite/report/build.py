@@ -112,6 +112,7 @@ class _Join:
             because=item.because,
             nodes_inserted=None if edits is None else len(edits.inserted),
             rewired=None if edits is None else tuple(edits.rewired),
+            function=item.function,
         )
 
     def fold(self, item: FoldItem) -> Fold:
@@ -130,6 +131,7 @@ class _Join:
             inserted=None if edits is None else tuple(edits.inserted),
             replaced=None if edits is None else tuple(edits.replaced),
             rewired=None if edits is None else tuple(edits.rewired),
+            function=item.function,
         )
 
     def _quantized(self, item: QuantizerItem) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fqrewrite.plan.items import LeftOut
 from fqrewrite.report import words
 from fqrewrite.report.escape import code, code_cell, plain, prose_cell, table
@@ -72,7 +74,14 @@ def _left_out_codes(report: Report) -> str:
 
 def _left_out(report: Report) -> str:
     header = ("left out", "kind", "op", "code", "reason", "remedy")
-    return table(header, [_left_out_row(entry) for entry in report.left_out])
+    return _placed(header, [(_left_out_row(entry), entry.function) for entry in report.left_out])
+
+
+def _placed(header: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], str]]) -> str:
+    """A table whose last column is the function that each row is about, if any is about one."""
+    if not any(function for _, function in rows):
+        return table(header, [row for row, _ in rows])
+    return table((*header, "function"), [(*row, code_cell(function) if function else "") for row, function in rows])
 
 
 def _left_out_row(entry: LeftOut) -> tuple[str, ...]:
@@ -90,24 +99,30 @@ def _left_out_row(entry: LeftOut) -> tuple[str, ...]:
 def _quantizers(report: Report) -> str:
     rows = [
         (
-            code_cell(item.node),
-            item.role.replace("_", " "),
-            code_cell(item.quantized),
-            words.scheme(item),
-            plain(words.range_source(item.range)),
-            code_cell(item.rule) + (f" ({code_cell(item.because)})" if item.because else ""),
+            (
+                code_cell(item.node),
+                item.role.replace("_", " "),
+                code_cell(item.quantized),
+                words.scheme(item),
+                plain(words.range_source(item.range)),
+                code_cell(item.rule) + (f" ({code_cell(item.because)})" if item.because else ""),
+            ),
+            item.function,
         )
         for item in report.inserted
     ]
-    return table(("fake quantizer", "role", "quantizes", "scheme", "range", "rule"), rows)
+    return _placed(("fake quantizer", "role", "quantizes", "scheme", "range", "rule"), rows)
 
 
 def _folds(report: Report) -> str:
     rows = [
-        (code_cell(fold.layer), code_cell(fold.batch_norm), code_cell(fold.result), words.fold_kind(fold))
+        (
+            (code_cell(fold.layer), code_cell(fold.batch_norm), code_cell(fold.result), words.fold_kind(fold)),
+            fold.function,
+        )
         for fold in report.folds
     ]
-    return table(("layer", "batch norm", "result", "how"), rows)
+    return _placed(("layer", "batch norm", "result", "how"), rows)
 
 
 def _details(title: str, body: str, is_open: bool) -> str:

@@ -18,7 +18,7 @@ class Input(Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: as it was given.
-        kind: "graph_def", "meta_graph" or "checkpoint".
+        kind: "graph_def", "meta_graph", "saved_model" or "checkpoint"; "graph" for one that was rewritten in place.
         sha256: of the file's bytes, in hex.
     """
 
@@ -89,6 +89,7 @@ class FakeQuant(Struct, frozen=True, kw_only=True):
         because: the config rule that shaped it, ``file:line``; null when none did.
         nodes_inserted: number of nodes inserted for it alone; null in a dry run.
         rewired: the edges ``consumer:inSLOT`` of the rewritten graph that were moved; null in a dry run.
+        function: the library function that the layer, or without one the tensor's node, stood in; "" for none.
     """
 
     node: str
@@ -110,6 +111,7 @@ class FakeQuant(Struct, frozen=True, kw_only=True):
     because: str | None
     nodes_inserted: int | None
     rewired: tuple[str, ...] | None
+    function: str = ""
 
 
 class Fold(Struct, frozen=True, kw_only=True):
@@ -128,6 +130,7 @@ class Fold(Struct, frozen=True, kw_only=True):
         inserted: names of the nodes inserted for it alone; null in a dry run.
         replaced: names of the nodes that became another operation under their old name; null in a dry run.
         rewired: the edges that were moved, ``consumer:inSLOT`` or ``consumer:^control``; null in a dry run.
+        function: the library function that the layer stood in; "" for none.
     """
 
     layer: str
@@ -142,6 +145,7 @@ class Fold(Struct, frozen=True, kw_only=True):
     inserted: tuple[str, ...] | None
     replaced: tuple[str, ...] | None
     rewired: tuple[str, ...] | None
+    function: str = ""
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -206,6 +210,23 @@ class Report(Struct, frozen=True, kw_only=True):
     summary: Summary
     changes: Changes | None = None
     outputs: tuple[str, ...] | None = None
+
+    def to_json(self) -> str:
+        """The report as the command line writes it beside the output."""
+        return self._rendered("json", verbose=False)
+
+    def to_markdown(self, *, verbose: bool = False) -> str:
+        """The report for a pull request; with `verbose` every quantizer and fold, however many there are."""
+        return self._rendered("md", verbose=verbose)
+
+    def to_text(self, *, verbose: bool = False) -> str:
+        """The report for people; with `verbose` every quantizer and fold."""
+        return self._rendered("text", verbose=verbose)
+
+    def _rendered(self, format: Literal["text", "json", "md"], *, verbose: bool) -> str:
+        from fqrewrite.report.render import render
+
+        return render(self, format, verbose=verbose)
 
 
 def report_schema_json() -> str:

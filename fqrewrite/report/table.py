@@ -66,18 +66,22 @@ def _layer(row: LayerRow) -> tuple[Text, ...]:
 
 def _quantizer(item: FakeQuant) -> tuple[Text, ...]:
     how = (f"{item.role.replace('_', ' ')}: {words.scheme(item)}, {words.range_source(item.range)}", "")
-    return _lines((item.node, ""), (item.quantized, "dim")), _lines(how, (words.decided_by(item), "dim"))
+    return _lines((item.node, ""), (item.quantized, "dim")), _lines(
+        how, (words.decided_by(item) + words.place(item.function), "dim")
+    )
 
 
 def _fold(item: Fold) -> tuple[Text, ...]:
-    return _lines((item.layer, ""), (item.batch_norm, "dim")), _lines((item.result, ""), (words.fold_kind(item), "dim"))
+    return _lines((item.layer, ""), (item.batch_norm, "dim")), _lines(
+        (item.result, ""), (words.fold_kind(item) + words.place(item.function), "dim")
+    )
 
 
 def _by_reason(left_out: tuple[LeftOut, ...]) -> list[list[LeftOut]]:
     """Entries that say the same about different names, together; in the order of each first one."""
     alike: dict[tuple[str, ...], list[LeftOut]] = {}
     for entry in left_out:
-        key = (entry.kind, entry.code, entry.reason, entry.remedy, entry.because or "")
+        key = (entry.kind, entry.code, entry.reason, entry.remedy, entry.because or "", entry.function)
         alike.setdefault(key, []).append(entry)
     return list(alike.values())
 
@@ -89,7 +93,7 @@ def _left_out(alike: list[LeftOut]) -> tuple[Text, ...]:
     kind = entry.kind.replace("_", " ")
     kinds = kind if len(alike) == 1 else words.count(len(alike), kind)
     ops = ", ".join(dict.fromkeys(other.op for other in alike))
-    names = _lines(*((other.name, "") for other in alike), (f"{kinds}, {ops}", "dim"))
+    names = _lines(*((other.name, "") for other in alike), (f"{kinds}, {ops}{words.place(entry.function)}", "dim"))
     return names, _lines((entry.code, "yellow"), reason, (entry.remedy, "green"))
 
 

@@ -28,7 +28,8 @@ def render_text(report: Report, *, verbose: bool) -> str:
 def _left_out(entry: LeftOut) -> tuple[str, ...]:
     origin = f" ({entry.because})" if entry.because else ""
     reason = words.sentence(f"{entry.reason}{origin}")
-    return f"left out: {entry.kind}", entry.name, entry.op, entry.code, f"{reason} {entry.remedy}"
+    kind = f"left out: {entry.kind}{words.place(entry.function)}"
+    return kind, entry.name, entry.op, entry.code, f"{reason} {entry.remedy}"
 
 
 def _quantizers(report: Report) -> list[tuple[str, ...]]:
@@ -39,14 +40,17 @@ def _quantizers(report: Report) -> list[tuple[str, ...]]:
             item.quantized,
             words.scheme(item),
             words.range_source(item.range),
-            words.decided_by(item),
+            words.decided_by(item) + words.place(item.function),
         )
         for item in report.inserted
     ]
 
 
 def _folds(report: Report) -> list[tuple[str, ...]]:
-    return [("fold", item.layer, item.batch_norm, item.result, words.fold_kind(item)) for item in report.folds]
+    return [
+        ("fold", item.layer, item.batch_norm, item.result, words.fold_kind(item) + words.place(item.function))
+        for item in report.folds
+    ]
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:

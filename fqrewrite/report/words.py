@@ -70,6 +70,8 @@ def change_lines(report: Report) -> list[tuple[str, str]]:
     ]
     done = ", ".join(f"{count(number, thing)} {how}" for number, thing, how in counts if number)
     lines += [("inference" if report.mode == "eval" else "prepared", done)] if done else []
+    if changes.inlined:
+        lines.append(("inlined", count(changes.inlined, "function call")))
     if changes.thawed:
         lines.append(("thawed", count(len(changes.thawed), "constant")))
     if changes.frozen:
@@ -124,6 +126,11 @@ def fold_kind(fold: Fold) -> str:
     """``fused, batch statistics, frozen from step 100``."""
     frozen = "" if fold.freeze_delay is None else f", frozen from step {fold.freeze_delay}"
     return f"{fold.form}, {fold.statistics} statistics{frozen}"
+
+
+def place(function: str) -> str:
+    """``, in the function f``; nothing for the main graph."""
+    return f", in the function {function}" if function else ""
 
 
 def sentence(text: str) -> str:

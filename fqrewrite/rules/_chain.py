@@ -21,7 +21,7 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         layer: the layer.
         nodes: nodes that only change the shape, layer first; Identity is left out.
-        bias: the bias that is added on the way, float32[C].
+        bias: the bias that is added on the way, float32[C] or float32[1, 1, 1, C].
     """
 
     layer: Layer
@@ -81,7 +81,7 @@ def _bias_slot(node: Node, analysis: Analysis) -> int | None:
     for slot in slots:
         if analysis.parameters.is_parameter(node.inputs[slot]):
             shape = static_shape(node.inputs[slot])
-            one_per_channel = node.op == "BiasAdd" if shape is None else len(shape) == 1
+            one_per_channel = node.op == "BiasAdd" if shape is None else bool(shape) and set(shape[:-1]) <= {1}
             return slot if one_per_channel else None
     return None
 

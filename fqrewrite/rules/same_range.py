@@ -11,7 +11,7 @@ from fqrewrite.match.proposal import Proposal, Rule, SiteProposal
 
 _SLOTS = {"Split": 1}
 _OPS = (
-    *("Identity", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"),
+    *("Identity", "IdentityN", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"),
     *("Reshape", "Squeeze", "ExpandDims", "Transpose", "Pad", "MirrorPad", "Tile", "BroadcastTo"),
     *("MaxPool", "AvgPool", "Max", "Min", "ResizeBilinear", "ResizeNearestNeighbor"),
     *("Slice", "StridedSlice", "Gather", "GatherV2", "GatherNd", "Split", "SplitV", "Unpack", "TopKV2"),
@@ -20,6 +20,8 @@ _OPS = (
 
 
 def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
+    if node.op == "IdentityN" and any(user.inputs[slot].port for user, slot in node.uses):
+        return  # it hands on several tensors; behind a custom gradient (swish), the others are there for that alone
     operand = node.inputs[_SLOTS.get(node.op, 0)]
     if is_float(node.value()):
         yield SiteProposal(result=node.value(), operands=(operand,), kind="same")

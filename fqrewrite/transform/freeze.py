@@ -8,7 +8,7 @@ values. What depends on no root is left as it is, for pruning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,10 +19,12 @@ from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.ir.topology import inside_control_flow, topological_order
 from fqrewrite.match.reach import ancestors
 from fqrewrite.proto import NodeDef
-from fqrewrite.proto.attrs import get_int, get_shape, get_type, int_attr, type_attr
-from fqrewrite.proto.dtypes import DT_BOOL, DT_INT32, DT_INVALID, base_dtype, dtype_name
+from fqrewrite.proto.attrs import get_shape, get_type, type_attr
+from fqrewrite.proto.dtypes import DT_BOOL, DT_INVALID, base_dtype, dtype_name
 from fqrewrite.proto.tensors import array_tensor
 from fqrewrite.transform import templates
+from fqrewrite.transform.freeze_calls import CALLING, Passed, pass_values
+from fqrewrite.transform.handles import GATHER, READERS, gather_axis, not_frozen
 
 if TYPE_CHECKING:
     import numpy
@@ -97,6 +99,7 @@ def freeze(
     for variable in variables:
         freezer.freeze(variable, _checked_tensor(variable, values[variable.name]))
     freezer.check_merges()
+    freezer.convert_calls()
     return Frozen(variables=tuple(variable.name for variable in variables), readers=tuple(freezer.readers))
 
 
@@ -111,9 +114,11 @@ class _Freezer:
         self.readers: list[str] = []
         self._editor = editor
         self._needed = needed
+        self._calls: dict[Node, None] = {}
+        self._passed: dict[Node, Passed] = {}
         self._carriers: dict[Node, Node] = {}  # what hands on a variable -> the variable
         # A constant inside a loop or conditional has to be tied to its place by a control edge.
-        gathers = graph.by_op("ResourceGather")
+        gathers = graph.by_op(GATHER)
         self._inside = inside_control_flow(graph, topological_order(graph)) if gathers else set[Node]()
 
     def freeze(self, variable: Node, tensor: Any) -> None:
@@ -121,12 +126,23 @@ class _Freezer:
         convert = self._convert_by_reference if variable.op in REF_VARIABLE_OPS else self._convert_by_handle
         self._editor.become(variable, templates.constant(tensor), [])
         self._carriers[variable] = variable
+        self._passed[variable] = Passed(variable.name, tensor.dtype, tensor.tensor_shape)
         pending = [variable]
         for carrier in pending:
             for node in dict.fromkeys(node for node, _ in carrier.uses):
                 if node in self._needed and node not in self._carriers and convert(node, variable, tensor.dtype):
                     self._carriers[node] = variable
                     pending.append(node)
+
+    def convert_calls(self) -> None:
+        """Gives the functions that take handles the values instead."""
+        for node in self._calls:
+            slots = {
+                slot: self._passed[variable]
+                for slot, value in enumerate(node.inputs)
+                if (variable := self._carriers.get(value.node)) is not None
+            }
+            self._become(node, pass_values(self._editor.graph.graph_def, node, slots), node.inputs)
 
     def check_merges(self) -> None:
         """Checks that where handles or references meet, all of them are frozen.
@@ -137,7 +153,7 @@ class _Freezer:
         for node, variable in self._carriers.items():
             for value in node.inputs if node.op == "Merge" else ():
                 if value.node not in self._carriers:
-                    raise _not_frozen(variable, node, f"it joins it with {value}, which is no variable")
+                    raise _refused(variable, node, f"it joins it with {value}, which is no variable")
 
     def _convert_by_reference(self, node: Node, variable: Node, dtype: int) -> bool:
         """Adapts one consumer of a reference; returns whether it hands the reference on."""
@@ -149,7 +165,7 @@ class _Freezer:
         elif node.op in _ON_REFERENCES or (
             node.op.startswith(_ON_REFERENCES_PREFIXES) and node.op not in _SCATTER_OF_VALUES
         ):
-            raise _not_frozen(variable, node, "it works on the variable itself, not on its value")
+            raise _refused(variable, node, "it works on the variable itself, not on its value")
         return False
 
     def _convert_by_handle(self, node: Node, variable: Node, dtype: int) -> bool:
@@ -159,17 +175,19 @@ class _Freezer:
             return True
         if node.op in _IS_INITIALIZED:
             self._settle_initialized(node, variable)
-        elif node.op in _READERS:
-            template = _READERS[node.op](node, dtype)
-            inputs = [*node.inputs, self._gather_axis(node)] if node.op == "ResourceGather" else node.inputs
+        elif node.op in READERS:
+            template = READERS[node.op](node, dtype)
+            inputs = [*node.inputs, self._gather_axis(node)] if node.op == GATHER else node.inputs
             self._become(node, template, inputs)
+        elif node.op in CALLING:
+            self._calls[node] = None
         else:
-            raise _not_frozen(variable, node, "it takes the variable's handle, and not its value")
+            raise _refused(variable, node, "it takes the variable's handle, and not its value")
         return False
 
     def _settle_initialized(self, node: Node, variable: Node) -> None:
         if node.inputs[0].node is not variable:
-            raise _not_frozen(variable, node, "it asks inside a conditional or loop whether it is initialized")
+            raise _refused(variable, node, "it asks inside a conditional or loop whether it is initialized")
         self._become(node, templates.scalar(True, DT_BOOL), [])
 
     def _gather_axis(self, node: Node) -> Value:
@@ -177,8 +195,7 @@ class _Freezer:
         while name in self._editor.graph:
             name += "_1"
         controls = [node.inputs[1].node] if node in self._inside else []
-        axis = templates.scalar(get_int(node.proto, "batch_dims", 0), DT_INT32)
-        return self._editor.add(axis, name, controls=controls, device=node.proto.device).value()
+        return self._editor.add(gather_axis(node), name, controls=controls, device=node.proto.device).value()
 
     def _become(self, node: Node, template: Any, inputs: Iterable[Value]) -> None:
         self._editor.become(node, template, list(inputs))
@@ -223,35 +240,5 @@ def _renamed(node: Node, op: str, dtype: int) -> Any:
     return template
 
 
-def _identity(_: Node, dtype: int) -> Any:
-    return templates.template("Identity", T=type_attr(dtype))
-
-
-def _gather(node: Node, dtype: int) -> Any:
-    number = type_attr(get_type(node.proto, "Tindices", DT_INT32))
-    batch_dims = get_int(node.proto, "batch_dims", 0)
-    given = {"batch_dims": int_attr(batch_dims)} if batch_dims else {}
-    return templates.template("GatherV2", Tparams=type_attr(dtype), Tindices=number, Taxis=type_attr(DT_INT32), **given)
-
-
-def _gather_nd(node: Node, dtype: int) -> Any:
-    number = type_attr(get_type(node.proto, "Tindices", DT_INT32))
-    return templates.template("GatherNd", Tparams=type_attr(dtype), Tindices=number)
-
-
-def _shape(node: Node, dtype: int) -> Any:
-    number = type_attr(get_type(node.proto, "out_type", DT_INT32))
-    return templates.template("Shape", T=type_attr(dtype), out_type=number)
-
-
-_READERS: dict[str, Callable[[Node, int], Any]] = {
-    "ReadVariableOp": _identity,
-    "ResourceGather": _gather,
-    "ResourceGatherNd": _gather_nd,
-    "VariableShape": _shape,
-}
-
-
-def _not_frozen(variable: Node, node: Node, why: str) -> Refusal:
-    what = f"the variable {variable.name!r} cannot become a constant: {node.op} {node.name!r} needs it, and {why}"
-    return Refusal("variable-not-frozen", what, where=node.name)
+def _refused(variable: Node, node: Node, why: str) -> Refusal:
+    return not_frozen(variable.name, node.name, node.op, why)

@@ -168,6 +168,6 @@ def test_what_cannot_be_checked(run: Run, tmp_path: Path) -> None:
     refused(run("check", "good.pb", "--convert", "--tflite", "good.pb"), 2, "output-is-input")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "saved_model.pb").write_bytes(b"")
-    refused(run("check", "empty"), 3, "saved-model-graphs")
+    refused(run("check", "empty"), 3, "file-empty")
     (tmp_path / "empty" / "saved_model.pb").write_bytes(b"\xff\xff")
     refused(run("check", "empty"), 3, "file-foreign")

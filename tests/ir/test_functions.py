@@ -13,11 +13,15 @@ from fqrewrite.ir.functions import (
     count_nodes,
     drop_unused_functions,
     find_function,
+    function_of,
     functions_of,
     instantiate,
+    reachable_functions,
+    remember_function,
 )
+from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import format_graph
-from fqrewrite.proto import GraphDef
+from fqrewrite.proto import GraphDef, NodeDef
 from fqrewrite.proto.attrs import int_attr, type_attr, types_attr
 
 # Lists of a length and of types, placeholders at every depth, outputs of every form, in no order.
@@ -164,6 +168,43 @@ def test_functions_without_a_caller_go() -> None:
     assert set(functions_of(graph_def)) == kept
     assert [entry.function_name for entry in graph_def.library.gradient] == ["branch"]
     assert drop_unused_functions(graph_def) == []
+
+
+def test_custom_gradients_stay_with_what_they_are_of() -> None:
+    graph_def = text_format.Parse(
+        """
+        node { name: "swish" op: "IdentityN" attr { key: "_gradient_op_type" value { s: "Custom-1" } } }
+        library {
+          function { signature { name: "needed" } node_def { name: "call" op: "helper" } }
+          function { signature { name: "helper" } }
+          function { signature { name: "unused" } }
+          registered_gradients { gradient_func: "needed" registered_op_type: "Custom-1" }
+          registered_gradients { gradient_func: "unused" registered_op_type: "Custom-2" }
+        }
+        """,
+        GraphDef(),
+    )
+    assert drop_unused_functions(graph_def) == ["unused"]
+    assert [entry.gradient_func for entry in graph_def.library.registered_gradients] == ["needed"]
+
+
+def test_the_functions_that_run() -> None:
+    library = _calling(a=("If b c", "d"), b=("Relu",), c=("b",), d=("d", "missing"), e=("a",))
+    (call,) = _calling(call=("x a",))["call"].node_def
+    assert reachable_functions(library, [call]) == {
+        "a": ["n", "a"],
+        "b": ["n", "a", "b"],
+        "c": ["n", "a", "c"],
+        "d": ["n", "a", "d"],
+    }
+
+
+def test_a_node_knows_the_first_function_that_it_stood_in() -> None:
+    node = Graph(GraphDef(node=[NodeDef(name="n", op="Relu")])).node("n")
+    assert function_of(node) == ""
+    remember_function(node, "inner")
+    remember_function(node, "outer")
+    assert function_of(node) == "inner"
 
 
 def _calling(**bodies: tuple[str, ...]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from fqrewrite.errors import GraphError
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.functions import drop_unused_functions, functions_of
 from fqrewrite.ir.graph import Graph, Node
-from fqrewrite.ir.inline import inline_call, inline_function_calls, resolve_case, resolve_if
+from fqrewrite.ir.inline import CALLS, called_function, in_scope, inline_call, replace_call, resolve_case, resolve_if
 from fqrewrite.ir.topology import topological_order
 from fqrewrite.ir.verify import verify_links
 from fqrewrite.proto import GraphDef
@@ -65,6 +65,17 @@ def _edit(graph: Graph, edit: Callable[[Editor], object]) -> None:
     verify_links(graph)
     topological_order(graph)
     drop_unused_functions(graph.graph_def)
+
+
+def _inline_calls(editor: Editor) -> None:
+    """Replaces every plain call, also those in inlined bodies, each in a scope called like it."""
+    graph = editor.graph
+    library = functions_of(graph.graph_def)
+    while calls := graph.by_op(*CALLS, *library):
+        for node in calls:
+            function = called_function(node, library)
+            replace_call(editor, node, function, list(node.inputs), library, in_scope(node.name))
+        editor.commit()
 
 
 def _resolve(built: Any, taken: bool) -> Graph:
@@ -157,7 +168,7 @@ def test_side_effects_stay_and_in_their_order(outputs: int) -> None:
         returned = tf.function(step)(_tensor("phase:0"))
         fetches = [tensor.name for tensor in returned]
     graph = _graph(built)
-    _edit(graph, inline_function_calls)
+    _edit(graph, _inline_calls)
     conditional = graph.by_op("If")[0]
     assert conditional.controls
     _edit(graph, lambda editor: resolve_if(editor, conditional, True))
@@ -209,9 +220,7 @@ def test_calls_within_calls() -> None:
         for number, tensor in enumerate(tf.function(outer)(x)):
             tf.identity(tensor, f"out_{number}")
     graph = _graph(built)
-    counts: list[int] = []
-    _edit(graph, lambda editor: counts.append(inline_function_calls(editor)))
-    assert counts == [3]
+    _edit(graph, _inline_calls)
     assert not graph.graph_def.library.function
     assert not graph.by_op("PartitionedCall", "StatefulPartitionedCall")
     _same(_run(graph, ["out_0:0", "out_1:0"]), _run(built, ["out_0:0", "out_1:0"]))
@@ -230,7 +239,7 @@ def test_a_call_without_outputs() -> None:
         with tf.control_dependencies([call]):
             after = variable.read_value()
     graph = _graph(built)
-    _edit(graph, inline_function_calls)
+    _edit(graph, _inline_calls)
     assert graph.node(call.name).op == "NoOp"
     _same(_run(graph, [after.name]), [np.float32(1.7) + np.float32(2.0)])
 
@@ -247,7 +256,7 @@ def test_a_function_called_by_name_with_a_v1_loop_within() -> None:
         tf.identity(called_by_name(power)(_tensor("x:0")), "out")
     assert "power" in {op.type for op in built.get_operations()}
     graph = _graph(built)
-    _edit(graph, inline_function_calls)
+    _edit(graph, _inline_calls)
     assert len(graph.by_op("NextIteration")) == 2
     assert not graph.by_op("power")
     _same(_run(graph, ["out:0"]), _run(built, ["out:0"]))
@@ -278,7 +287,7 @@ def test_calls_within_v1_control_flow(phase: bool) -> None:
             del node.input[:]
             node.input.extend(data)
     graph = Graph(graph_def)
-    _edit(graph, inline_function_calls)
+    _edit(graph, _inline_calls)
     assert graph.by_op("Enter")
     assert graph.by_op("Switch")
     got = _run(graph, ["out:0", "after:0"], phase=phase)
@@ -330,7 +339,7 @@ def _placeholders() -> Graph:
 
 def test_attributes_devices_and_colocation() -> None:
     graph = _placeholders()
-    _edit(graph, inline_function_calls)
+    _edit(graph, _inline_calls)
     _edit(graph, lambda editor: resolve_if(editor, graph.node("call/chosen"), False))
     _same(_run(graph, ["out:0", "call:1"]), [-2.0 * X, -X])
     assert not graph.graph_def.library.function
@@ -362,10 +371,6 @@ def _name_taken(_: Any, graph_def: Any) -> None:
     graph_def.node.add(name="call/rows", op="NoOp")
 
 
-def _calls_itself(call: Any, graph_def: Any) -> None:
-    graph_def.library.function[0].node_def.add(name="again", op="f", input=["xs", "p"], attr=call.attr["f"].func.attr)
-
-
 def _empty_loop(_: Any, graph_def: Any) -> None:
     body = graph_def.library.function[0]
     body.node_def.add(name="merge", op="Merge", input=["next:output:0"])
@@ -380,7 +385,6 @@ def _empty_loop(_: Any, graph_def: Any) -> None:
         (_another_input, "function-malformed", "call"),
         (_another_output, "function-malformed", "call"),
         (_name_taken, "duplicate-node-name", "call/rows"),
-        (_calls_itself, "function-recursive", "call/again"),
         (_empty_loop, "graph-cycle", "call/merge"),
     ],
 )
@@ -388,7 +392,7 @@ def test_calls_that_cannot_be(damage: Callable[[Any, Any], None], code: str, whe
     graph_def = text_format.Parse(PLACEHOLDERS, GraphDef())
     damage(graph_def.node[2], graph_def)
     with pytest.raises(GraphError) as caught:
-        inline_function_calls(Editor(Graph(graph_def)))
+        _inline_calls(Editor(Graph(graph_def)))
     assert (caught.value.code, caught.value.where) == (code, where)
 
 
@@ -407,11 +411,13 @@ def test_the_call_itself_stays() -> None:
     before = call.proto.SerializeToString(deterministic=True)
     editor = Editor(graph)
     library = functions_of(graph.graph_def)
-    inlined = inline_call(editor, call, call.proto.attr["f"].func, call.inputs, library, "copy")
+    inlined = inline_call(editor, call, call.proto.attr["f"].func, call.inputs, library, in_scope("copy"))
     editor.commit()
     assert call.proto.SerializeToString(deterministic=True) == before
     assert list(map(str, inlined.outputs)) == ["copy/rows:0", "copy/rows:1"]
     assert (inlined.types, inlined.controls) == ([1, 1], [])
-    assert [node.name for node in inlined.nodes] == ["copy/packed", "copy/chosen", "copy/rows"]
+    assert {key: node.name for key, node in inlined.nodes.items()} == {
+        key: f"copy/{key}" for key in ("packed", "chosen", "rows")
+    }
     assert call.uses == [(graph.node("out"), 0), (graph.node("out"), 1)]
     verify_links(graph)

@@ -137,6 +137,32 @@ def test_static_shapes(graph: Graph, tensor: str, shape: tuple[int, ...] | None)
     assert static_shape(graph.value(tensor)) == shape
 
 
+@pytest.mark.parametrize(
+    ("line", "shape"),
+    [
+        ("y = Reshape(v, to)\nto = Const {value: [1, 1, 1, 4]}", (1, 1, 1, 4)),
+        ("y = Reshape(v, to)\nto = Const {value: [2, -1]}", (2, 2)),
+        ("y = Reshape(p, to)\nto = Const {value: [2, -1]}", None),
+        ("y = Reshape(p, to)\nto = Const {value: [3, 4]}", (3, 4)),
+        ("y = Reshape(v, to)\nto = Const {value: [0, -1]}", None),
+        ("y = Reshape(v, v)", None),
+        ("y = Squeeze(wide) {squeeze_dims: [0, 2]}", (1, 4)),
+        ("y = Squeeze(wide) {squeeze_dims: [-2]}", (1, 1, 4)),
+        ("y = Squeeze(wide)", (4,)),
+        ("y = Squeeze(p)", None),
+        ("y = Squeeze(unknown)", None),
+        ("y = ExpandDims(v, axis)\naxis = Const {value: 0}", (1, 4)),
+        ("y = ExpandDims(v, axis)\naxis = Const {value: -1}", (4, 1)),
+        ("y = ExpandDims(v, axis)\naxis = Const {value: 5}", None),
+        ("y = ExpandDims(unknown, axis)\naxis = Const {value: 0}", None),
+        ("i = Identity(wide)\ny = Squeeze(i)", (4,)),
+    ],
+)
+def test_static_shapes_of_what_is_reshaped(line: str, shape: tuple[int, ...] | None) -> None:
+    text = "v = VariableV2 {shape: [4]}\nwide = VariableV2 {shape: [1, 1, 1, 4]}\np = Placeholder {shape: [?, 4]}\n"
+    assert static_shape(Graph(parse(f"{text}unknown = Relu(v)\n{line}\n")).value("y")) == shape
+
+
 def test_small_constants(graph: Graph) -> None:
     assert constant_float(graph.value("low")) == -1.0
     assert constant_float(graph.value("axis")) is None

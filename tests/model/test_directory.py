@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fqrewrite.errors import ConfigError, InputError
-from fqrewrite.model.directory import write_directory
+from fqrewrite.model.directory import files_in, write_directory
 
 FILES = {"saved_model.pb": b"new", "variables/variables.index": b"i", "variables/variables.data-00000-of-00001": b"d"}
 
@@ -52,7 +52,7 @@ def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     assert _contents(tmp_path / "real") == FILES
 
 
-@pytest.mark.parametrize("foreign", ["notes.txt", "assets/vocabulary", "variables/notes", "checkpoint"])
+@pytest.mark.parametrize("foreign", ["notes.txt", "assets2/vocabulary", "variables/notes", "checkpoint"])
 def test_other_directories_are_not_touched(tmp_path: Path, foreign: str) -> None:
     target = tmp_path / "model"
     write_directory(target, FILES)
@@ -114,3 +114,46 @@ def test_unwritable_places(tmp_path: Path) -> None:
             write_directory(place, FILES)
         assert caught.value.code == "output-unwritable"
         assert caught.value.where == str(place)
+
+
+def test_a_saved_model_with_all_its_parts_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    parts = ("fingerprint.pb", "keras_metadata.pb", "assets/words", "assets/deep/er", "assets.extra/readme")
+    write_directory(target, {**FILES, **dict.fromkeys(parts, b"old")})
+    write_directory(target, {"saved_model.pb": b"new"})
+    assert _contents(target) == {"saved_model.pb": b"new"}
+
+
+def test_what_is_written_again_is_no_strangers(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    for content in (b"one", b"two"):
+        write_directory(target, {"saved_model.pb": content, "of/the/maker": content})
+        assert _contents(target) == {"saved_model.pb": content, "of/the/maker": content}
+    with pytest.raises(ConfigError):
+        write_directory(target, FILES)
+    assert _contents(target) == {"saved_model.pb": b"two", "of/the/maker": b"two"}
+
+
+def test_files_are_copied(tmp_path: Path) -> None:
+    (tmp_path / "source" / "assets").mkdir(parents=True)
+    (tmp_path / "source" / "assets" / "words").write_bytes(b"w")
+    (tmp_path / "source" / "deep" / "empty").mkdir(parents=True)
+    (tmp_path / "source" / "link").symlink_to(tmp_path / "source" / "assets" / "words")
+    (tmp_path / "source" / "round").symlink_to(tmp_path / "source")
+    found = files_in(tmp_path / "source")
+    assert list(found) == ["assets/words", "deep/empty/", "link"]
+    write_directory(tmp_path / "model", {**found, "saved_model.pb": b"s"})
+    assert _contents(tmp_path / "model") == {"assets/words": b"w", "link": b"w", "saved_model.pb": b"s"}
+    assert not (tmp_path / "model" / "link").is_symlink()
+    assert (tmp_path / "model" / "deep" / "empty").is_dir()
+    write_directory(tmp_path / "model", found)  # over what is there
+    with pytest.raises(InputError) as caught:
+        write_directory(tmp_path / "other", {"gone": tmp_path / "gone"})
+    assert caught.value.code == "output-unwritable"
+    assert not (tmp_path / "other").exists() and _nothing_left(tmp_path)
+
+
+def test_a_directory_that_cannot_be_listed(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        files_in(tmp_path / "none")
+    assert caught.value.code == "file-unreadable"

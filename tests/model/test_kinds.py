@@ -136,12 +136,11 @@ def test_every_cut_of_a_graph_is_truncated_or_shorter(tmp_path: Path, small_grap
         assert set(codes) <= {"file-truncated", "graph_def", "meta_graph", "graph-empty"}
 
 
-def test_saved_models(tmp_path: Path, small_meta_graph: Any) -> None:
+def test_saved_models_under_other_names(tmp_path: Path, small_meta_graph: Any) -> None:
     saved = SavedModel(saved_model_schema_version=1, meta_graphs=[small_meta_graph])
-    assert _error(tmp_path / "saved_model.pb", saved.SerializeToString()).code == "saved-model-not-supported"
+    assert _error(tmp_path / "model.pb", saved.SerializeToString()).code == "saved-model-file"
     printed = text_format.MessageToString(saved).encode()
-    assert _error(tmp_path / "saved_model.pbtxt", printed).code == "saved-model-not-supported"
-    assert _error(tmp_path).code == "saved-model-not-supported"
+    assert _error(tmp_path / "model.pbtxt", printed).code == "saved-model-file"
     variables = tmp_path / "variables"
     variables.mkdir()
     assert _error(variables).code == "is-a-directory"

@@ -274,3 +274,15 @@ def test_bytes_are_the_same_each_time() -> None:
     assert saved_model_bytes(graph_def, infos, infos) == saved_model_bytes(graph_def, backwards, backwards)
     [written] = SavedModel.FromString(saved_model_bytes(graph_def, infos, {}, "mine")).meta_graphs
     assert list(written.signature_def) == ["mine"]
+
+
+def test_what_tensorflow_2_runs_after_loading_becomes_the_main_op() -> None:
+    """Else it would be one of the signatures of a model without objects."""
+    meta = MetaGraphDef(graph_def=parse("x = Placeholder\ny = Neg(x)\ninit = NoOp"))
+    meta.object_graph_def.nodes.add()
+    meta.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name = "init"
+    infos = {"y": TensorInfo(tensor="y:0", dtype=1)}
+    [written] = SavedModel.FromString(saved_model_bytes(meta, {}, infos)).meta_graphs
+    assert list(written.signature_def) == ["serving_default"]
+    assert list(written.collection_def["saved_model_main_op"].node_list.value) == ["init"]
+    assert not written.HasField("object_graph_def")

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from planning import declined
 
-import fqrewrite.plan.build
 from fqrewrite.config.records import (
     ActivationSettings,
     Config,
@@ -20,6 +19,7 @@ from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.match.proposal import Phase
 from fqrewrite.match.proposal import Rule as GraphRule
+from fqrewrite.plan import build
 from fqrewrite.plan.build import build_plan
 from fqrewrite.plan.items import Plan, Scheme
 from fqrewrite.plan.serialise import plan_from_json, plan_to_json
@@ -117,7 +117,7 @@ def test_the_order_of_equal_rules_does_not_matter(monkeypatch: pytest.MonkeyPatc
         generator.shuffle(rules)
         return sorted(rules, key=lambda rule: rule.rank)
 
-    monkeypatch.setattr(fqrewrite.plan.build, "rules_of", shuffled)
+    monkeypatch.setattr(build, "rules_of", shuffled)
     plan = _plan()
     assert sorted(plan.left_out, key=str) == sorted(expected.left_out, key=str)
     assert msgspec.structs.replace(plan, left_out=expected.left_out) == expected
@@ -367,16 +367,48 @@ def test_kind_of_variables() -> None:
     assert _plan("x = Placeholder\nw = Const {value: 1.0}\nc = Conv2D(x, w)\n").resource_variables
 
 
+LOOP = """
+x = Placeholder
+w = VariableV2
+c = Conv2D(x, w)
+loop = While(c)
+out = Identity(loop)
+other = While(x)
+"""
+
+
 def test_layers_inside_functions_are_listed() -> None:
+    """Those that the outputs run, each once, with the node that runs them."""
+    graph_def = parse(LOOP)
+    for name, calls in (("body", "inner"), ("inner", "inner"), ("unread", "inner")):
+        function = graph_def.library.function.add()
+        function.signature.name = name
+        function.node_def.add(name="scope/Conv2D", op="Conv2D")
+        function.node_def.add(name="scope/Relu", op="Relu")
+        function.node_def.add(name="call", op="PartitionedCall").attr["f"].func.name = calls
+    for node in graph_def.node:
+        if node.op == "While":
+            node.attr["body"].func.name = "unread" if node.name == "other" else "body"
+    plan = build_plan(Graph(graph_def), Config(outputs=("out:0",)), source_sha256="")
+    found = [entry for entry in plan.left_out if entry.code == "inside-function"]
+    assert [(entry.kind, entry.name, entry.op, entry.function) for entry in found] == [
+        ("layer", "body/scope/Conv2D", "Conv2D", "body"),
+        ("layer", "inner/scope/Conv2D", "Conv2D", "inner"),
+    ]
+    assert found[1].reason == "it is in the body of the function 'inner', which loop (While) runs through 'body'"
+    assert plan.layers == 3
+
+
+def test_items_say_in_which_function_they_stood() -> None:
     graph_def = parse(MODEL)
-    function = graph_def.library.function.add()
-    function.signature.name = "body"
-    function.node_def.add(name="inner/Conv2D", op="Conv2D")
-    function.node_def.add(name="inner/Relu", op="Relu")
+    for node in graph_def.node:
+        if node.name.startswith(("a/", "volume")):
+            node.experimental_debug_info.original_func_names.append("f")
     plan = build_plan(Graph(graph_def), Config(), source_sha256="")
-    found = [(entry.kind, entry.name, entry.op) for entry in plan.left_out if entry.code == "inside-function"]
-    assert found == [("layer", "body/inner/Conv2D", "Conv2D")]
-    assert plan.layers == 6
+    assert {item.function for item in plan.folds if item.layer == "a/Conv2D"} == {"f"}
+    assert {item.scope for item in plan.quantizers if item.function} == {"a/weights_quant", "a/act_quant"}
+    assert {entry.name for entry in plan.left_out if entry.function} == {"volume"}
+    assert plan_from_json(plan_to_json(plan), "plan.json") == plan
 
 
 def test_empty_graphs() -> None:

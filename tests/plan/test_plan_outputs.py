@@ -32,6 +32,7 @@ def _sinks(text: str) -> list[str]:
         "v = VarHandleOp\nzero = Const {value: 0.0}\na = AssignVariableOp(v, zero)\nr = ReadVariableOp(v)\n",
         'tag = Const {value: "loss"}\nsummary = ScalarSummary(tag, net/logits)\n',
         "shape = Shape(net/logits)\nstop = StopGradient(net/logits)\n",
+        "kept = OptionalFromValue(net/logits)\n",  # of a branch of an If that was inlined
         "regulariser = L2Loss(w/read)\n",  # depends on no data
         "name = Placeholder {dtype: string}\ntext = StringJoin(name) {T: string}\n",
         "label = Placeholder {dtype: int64}\n",  # reads nothing

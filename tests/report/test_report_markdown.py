@@ -124,3 +124,12 @@ def test_a_long_report_fits_into_a_comment(plan: Plan) -> None:
         assert f"<summary>{5 * sizes[0]} fake quantizers</summary>" in text
         assert "Not listed" not in render_markdown(made, verbose=True)
     assert ["`excluded-by-config`", "1000"] in rows(text, "code")
+
+
+def test_functions_have_a_column_where_there_are_any(report: Report) -> None:
+    assert "| function |" not in render_markdown(report, verbose=True)
+    placed = [msgspec.structs.replace(item, function="f|g") for item in report.inserted[:1]]
+    changed = msgspec.structs.replace(report, inserted=(*placed, *report.inserted[1:]))
+    cells = rows(render_markdown(changed, verbose=True), "fake quantizer")
+    assert [row[-1] for row in cells] == [r"`f\|g`"] + [""] * (len(report.inserted) - 1)
+    assert len(rows(render_markdown(changed, verbose=True), "layer")[0]) == 4

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from fqrewrite.plan.items import LeftOut, Plan
+from fqrewrite.plan.items import Changes, LeftOut, Plan
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
 from fqrewrite.report.text import render_text
@@ -113,3 +113,19 @@ def test_control_characters_in_names_reach_no_terminal(plan: Plan) -> None:
     text = render_text(made, verbose=True)
     assert "\x1b" not in text
     assert r"left out: layer  a\x1b[2Jb\nc  Conv2D" in text
+
+
+def test_functions_are_named(report: Report) -> None:
+    changed = msgspec.structs.replace(
+        report,
+        inserted=tuple(msgspec.structs.replace(item, function="f") for item in report.inserted),
+        folds=tuple(msgspec.structs.replace(fold, function="g") for fold in report.folds),
+        left_out=tuple(msgspec.structs.replace(entry, function="h") for entry in report.left_out),
+        changes=Changes(inlined=3),
+    )
+    lines = render_text(changed, verbose=True).splitlines()
+    for start, function in (("fake quant", "f"), ("fold ", "g"), ("left out: ", "h")):
+        listed = [line for line in lines if line.startswith(start)]
+        assert listed
+        assert all(f", in the function {function}" in line for line in listed)
+    assert "  inlined           3 function calls" in lines

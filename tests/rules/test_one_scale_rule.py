@@ -55,3 +55,10 @@ def test_inputs_of_one_fixed_range_give_it_to_the_result() -> None:
     limits = {item.tensor: (item.range.source, item.range.minimum, item.range.maximum) for item in plan.quantizers}
     assert limits["y:0"] == ("constant", (0.0,), (255 / 256,))
     assert ties(plan) == set()
+
+
+def test_whole_numbers_have_no_range() -> None:
+    plan = integer_plan(
+        "x = Placeholder\ns = Shape(x)\np = Pack(s, s) {T: int32}\nf = Reshape(x, p)\ny = LeakyRelu(f)\n"
+    )
+    assert set(sites(plan)) == {"x:0", "y:0"}

@@ -32,3 +32,11 @@ def test_nothing_needs_a_range_where_nothing_is_computed_in_integers() -> None:
     plan = integer_plan("x = Placeholder\np = Reshape(x, x)\ny = Elu(p)\n")
     assert sites(plan) == {}
     assert left_float(plan) == {"y:0": "float-in-runtime"}
+
+
+def test_several_inputs_that_are_handed_on_have_ranges_of_their_own() -> None:
+    """Behind a custom gradient (swish), only the first output is read; else nothing is known."""
+    alone = integer_plan("x = Placeholder\np = IdentityN(x, x)\ny = LeakyRelu(p)\n")
+    assert left_float(alone) == {}
+    both = integer_plan("x = Placeholder\nz = Placeholder\np = IdentityN(x, z)\ny = Mul(p, p:1)\n")
+    assert left_float(both) == {"p:0": "operation-not-known"}

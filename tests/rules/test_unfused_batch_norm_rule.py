@@ -272,3 +272,26 @@ def test_a_conditional_one_stays_behind_its_quantized_layer() -> None:
     assert plan.folds == ()
     assert [(entry.kind, entry.code) for entry in declined(plan)] == [("batch_norm", "batch-norm-conditioned")]
     assert "w/read:0" in {item.tensor for item in plan.quantizers}
+
+
+# As Keras 3 exports a layer whose output has an unknown size: every parameter reshaped to [1, 1, 1, 4].
+KERAS = (
+    CONV + "to = Const {value: [1, 1, 1, 4]}\n"
+    + "".join(f"{name}/wide = Reshape({name}/read, to)\n" for name in ("gamma", "beta", "mean", "variance", "b"))
+)  # fmt: skip
+_WIDE = tuple((f"{name}/read", f"{name}/wide") for name in ("gamma", "beta", "mean", "variance"))
+
+
+@pytest.mark.parametrize(("biased", "bias"), [("", None), ("c/add = AddV2(c/Conv2D, b/wide)\n", "b/wide:0")])
+def test_parameters_reshaped_to_the_rank_of_the_output(biased: str, bias: str | None) -> None:
+    norm = _replaced(NORM, *_WIDE, *([("c/Conv2D", "c/add")] if biased else []))
+    plan = build_plan(Graph(parse(KERAS + biased + norm + RELU)), Config(), source_sha256="")
+    (item,) = plan.folds
+    assert (item.layer, item.gamma, item.variance, item.bias) == ("c/Conv2D", "gamma/wide:0", "variance/wide:0", bias)
+
+
+def test_parameters_reshaped_to_other_channels_are_declined() -> None:
+    text = KERAS.replace("[1, 1, 1, 4]", "[1, 4, 1, 1]") + _replaced(NORM, *_WIDE) + RELU
+    plan = build_plan(Graph(parse(text)), Config(), source_sha256="")
+    assert plan.folds == ()
+    assert {entry.code for entry in plan.left_out if entry.kind == "batch_norm"} == {"batch-norm-channels-differ"}

@@ -1,0 +1,1 @@
+"""Doing to a live `tf.Graph` what a rewrite did to a copy of it."""
