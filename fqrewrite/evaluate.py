@@ -29,7 +29,7 @@ from fqrewrite.plan.restrict import restrict, without_unseen
 from fqrewrite.prepare import PREPARATION, resolve_for_inference
 from fqrewrite.provenance import Provenance, mark
 from fqrewrite.recovery import Recovered
-from fqrewrite.rewrite import Rewritten, describe_variables, drop_shapes
+from fqrewrite.rewrite import Rewritten, declared_outputs, describe_variables, drop_shapes
 from fqrewrite.served import servable_nodes, trim_main_ops
 from fqrewrite.transform.apply import apply_plan
 from fqrewrite.transform.colocation import drop_stale_colocations
@@ -187,7 +187,7 @@ class _Evaluation:
         An inference graph stays as it is, with all that is in it; of any other there stays what the outputs need.
         """
         graph, editor, preparation = self.graph, self.editor, self.plan.preparation
-        outputs = named_outputs(graph, self.config.outputs or self.plan.outputs)
+        outputs = named_outputs(graph, self.config.outputs or self._outputs())
         conditionals = resolve_for_inference(editor, preparation, self.plan, outputs)
         results = outputs if self.config.outputs else before_labels(graph, outputs)
         if results != outputs:
@@ -220,6 +220,11 @@ class _Evaluation:
         needed, constant = ancestors([*outputs, *others]), self._becomes_constant
         kept = [*others, *trim_main_ops(self.editor, self.model, needed, keeps_variables=not constant)]
         return [node.name for node in kept]
+
+    def _outputs(self) -> tuple[str, ...]:
+        """The point of the graph: the plan's, but of a trained SavedModel what its chosen signatures are now."""
+        served = self.found.trained and self.model.saved_model is not None
+        return (declared_outputs(self.model) if served else ()) or self.plan.outputs
 
     @property
     def _becomes_constant(self) -> bool:

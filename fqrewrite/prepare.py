@@ -34,6 +34,7 @@ PREPARATION = "preparation"
 
 _ASSIGNMENTS = ("Assign", "Scatter")
 
+
 def decide_preparation(graph: Graph, config: Config, *, strip_training: bool, thaw: bool) -> Preparation:
     """Decides what is to be done to a graph before it is planned on; only reads it.
 

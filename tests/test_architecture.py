@@ -146,6 +146,7 @@ def test_every_part_has_its_place() -> None:
         "flatten",
         "float_graph",
         "open",
+        "outlined",
         "prepare",
         "provenance",
         "recovery",

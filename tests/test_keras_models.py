@@ -69,10 +69,10 @@ def _pictures(low: float = -1.0, high: float = 1.0, size: int = 96) -> Any:
     return np.random.RandomState(0).uniform(low, high, (4, size, size, 3)).astype(np.float32)
 
 
-def _application(name: str, *range_: float) -> Callable[[Any, Path], Made]:
+def _application(name: str, low: float = -1.0, high: float = 1.0) -> Callable[[Any, Path], Made]:
     def build(keras: Any, folder: Path) -> Made:
         model = getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3), classes=10)
-        return _save(model, keras, folder, _pictures(*range_))
+        return _save(model, keras, folder, _pictures(low, high))
 
     return build
 

@@ -146,6 +146,10 @@ ERRORS: dict[str, tuple[str, str]] = {
         "Export the graph again; the file is damaged.",
     ),
     "bad-input-syntax": ("An input is not written as TensorFlow writes tensors.", "Export the graph again."),
+    "function-recursive": (
+        "A function calls itself without a condition, so it cannot be inlined.",
+        "Export the model without recursion.",
+    ),
     "graph-cycle": (
         "Nodes depend on each other in a circle that is no while loop.",
         "Export the graph again; TensorFlow cannot run it either.",
@@ -219,10 +223,6 @@ ERRORS: dict[str, tuple[str, str]] = {
     "function-malformed": (
         "A function's signature, body and call contradict each other.",
         "Export the graph again; the file is damaged.",
-    ),
-    "function-recursive": (
-        "A function calls itself without a condition, so it cannot be inlined.",
-        "Export the model without recursion.",
     ),
     "model-not-of-checkpoint": (
         "--model names a float graph, and the checkpoint's own graph is one that `fqrewrite train` made.",

@@ -62,8 +62,8 @@ LEFT_OUT: dict[str, tuple[str, str]] = {
         "Nothing.",
     ),
     "inside-function": (
-        "The layer is in the body of a loop, of a conditional that nothing decides beforehand, or of a function that stays "
-        "a call: one that calls itself, or that the converter knows as one operation (a Keras LSTM).",
+        "The layer is in the body of a loop, of a conditional that nothing decides beforehand, or of a function that "
+        "stays a call: one that calls itself, or that the converter knows as one operation (a Keras LSTM).",
         "Expect float operations there; or unroll the loop (Keras: `unroll=True`), or take the layer out of it.",
     ),
     "layer-not-quantizable": (

@@ -104,7 +104,7 @@ def read_variable(value: Value) -> Node | None:
 def static_shape(value: Value) -> tuple[int, ...] | None:
     """The shape of a variable read, a constant or a placeholder, -1 for an unknown dimension; None when unknown.
 
-    Also behind Reshape to a constant shape, Squeeze and ExpandDims, by which Keras 3 fits parameters to a layer's output.
+    Also behind Reshape to a constant shape, Squeeze and ExpandDims: Keras 3 fits parameters to a layer's output so.
     """
     node = value.node
     while node.op in _PASS_SHAPE:

@@ -14,7 +14,6 @@ from fqrewrite.model.object_checkpoint import OBJECT_GRAPH_KEY
 from fqrewrite.outline.body import add_effect
 from fqrewrite.outline.records import CALL_OPS, free_name
 from fqrewrite.outline.variables import NewVariable
-from fqrewrite.proto import NodeDef
 from fqrewrite.proto.attrs import type_attr
 from fqrewrite.proto.dtypes import DT_RESOURCE
 
@@ -39,11 +38,11 @@ def extend_saver(meta_graph: Any, variables: Sequence[NewVariable]) -> bool:
     saving, restoring = (library.get(node.attr["f"].func.name) for node in (save, restore))
     if saving is None or restoring is None or not all(map(_is_simple, (saving, restoring), ("SaveV2", "RestoreV2"))):
         return False
-    for variable in variables:
-        _add_saved(saving, variable)
-        _add_restored(restoring, variable)
-        for call in (save, restore):
-            _add_input(call, variable.node.name)
+    _extend_saving(saving, variables)
+    _extend_restoring(restoring, variables)
+    for call in (save, restore):
+        _add_inputs(call, [variable.node.name for variable in variables])
+        call.attr["Tin"].list.type.extend([DT_RESOURCE] * len(variables))
     return True
 
 
@@ -83,42 +82,31 @@ def _constant(function: Any, text: str) -> Any:
     return next(node for node in function.node_def if node.name == name)
 
 
-def _add_saved(function: Any, variable: NewVariable) -> None:
-    save = _only(function, "SaveV2")
-    name = _add_argument(function, variable)
-    read = _add_node(function, "ReadVariableOp", f"{name}_read", [name], variable.dtype)
-    position = next((index for index, text in enumerate(save.input) if text.startswith("^")), len(save.input))
-    controls = list(save.input[position:])
-    del save.input[position:]
-    save.input.extend([f"{read}:value:0", *controls])
-    _add_key(function, save, variable)
-    add_effect(function, read)
+def _extend_saving(function: Any, variables: Sequence[NewVariable]) -> None:
+    save, taken = _only(function, "SaveV2"), _names(function)
+    reads = []
+    for variable in variables:
+        argument = _add_argument(function, variable, taken)
+        read = _add_node(function, "ReadVariableOp", f"{argument}_read", [argument], variable.dtype, taken)
+        reads.append(f"{read}:value:0")
+    _add_inputs(save, reads)
+    _add_keys(function, save, variables)
 
 
-def _add_restored(function: Any, variable: NewVariable) -> None:
-    restore = _only(function, "RestoreV2")
-    index = len(restore.attr["dtypes"].list.type)
-    name = _add_argument(function, variable)
-    source = [name, f"{restore.name}:tensors:{index}"]
-    add_effect(function, _add_node(function, "AssignVariableOp", f"{name}_assign", source, variable.dtype))
-    _add_key(function, restore, variable)
+def _extend_restoring(function: Any, variables: Sequence[NewVariable]) -> None:
+    restore, taken = _only(function, "RestoreV2"), _names(function)
+    for port, variable in enumerate(variables, start=len(restore.attr["dtypes"].list.type)):
+        argument = _add_argument(function, variable, taken)
+        source = [argument, f"{restore.name}:tensors:{port}"]
+        _add_node(function, "AssignVariableOp", f"{argument}_assign", source, variable.dtype, taken)
+    _add_keys(function, restore, variables)
 
 
-def _add_key(function: Any, node: Any, variable: NewVariable) -> None:
-    for text, value in zip(node.input[1:3], (variable.key, ""), strict=True):
-        constant = _constant(function, text)
-        constant.attr.pop("_output_shapes", None)
-        tensor = constant.attr["value"].tensor
-        missing = tensor.tensor_shape.dim[0].size - len(tensor.string_val)
-        tensor.string_val.extend([tensor.string_val[-1]] * missing)  # the last value stands for those behind it
-        tensor.string_val.append(value.encode())
-        tensor.tensor_shape.dim[0].size = len(tensor.string_val)
-    node.attr["dtypes"].list.type.append(variable.dtype)
-    node.attr.pop("_output_shapes", None)
+def _names(function: Any) -> set[str]:
+    return {entry.name for entry in (*function.signature.input_arg, *function.node_def)}
 
 
-def _add_argument(function: Any, variable: NewVariable) -> str:
-    taken = {argument.name for argument in function.signature.input_arg} | {node.name for node in function.node_def}
+def _add_argument(function: Any, variable: NewVariable, taken: set[str]) -> str:
     name = free_name(f"fqrewrite_{len(function.signature.input_arg)}", taken)
     entry = function.signature.input_arg.add(name=name, type=DT_RESOURCE)
     entry.handle_data.add(dtype=variable.dtype, shape=variable.shape)
@@ -127,17 +115,31 @@ def _add_argument(function: Any, variable: NewVariable) -> str:
     return name
 
 
-def _add_node(function: Any, op: str, wanted: str, inputs: list[str], dtype: int) -> str:
-    taken = {argument.name for argument in function.signature.input_arg} | {node.name for node in function.node_def}
-    node = NodeDef(name=free_name(wanted, taken), op=op, input=inputs)
+def _add_node(function: Any, op: str, wanted: str, inputs: list[str], dtype: int, taken: set[str]) -> str:
+    """Adds a node that runs whenever the function does; returns its name."""
+    node = function.node_def.add(name=free_name(wanted, taken), op=op, input=inputs)
     node.attr["dtype"].CopyFrom(type_attr(dtype))
-    function.node_def.append(node)
+    add_effect(function, node.name)
     return str(node.name)
 
 
-def _add_input(call: Any, name: str) -> None:
-    position = next((index for index, text in enumerate(call.input) if text.startswith("^")), len(call.input))
-    controls = list(call.input[position:])
-    del call.input[position:]
-    call.input.extend([name, *controls])
-    call.attr["Tin"].list.type.append(DT_RESOURCE)
+def _add_keys(function: Any, node: Any, variables: Sequence[NewVariable]) -> None:
+    """Adds where in the checkpoint the variables are, and that all of each is meant."""
+    keys, slices = [variable.key for variable in variables], [""] * len(variables)
+    for text, values in zip(node.input[1:3], (keys, slices), strict=True):
+        constant = _constant(function, text)
+        constant.attr.pop("_output_shapes", None)
+        tensor = constant.attr["value"].tensor
+        missing = tensor.tensor_shape.dim[0].size - len(tensor.string_val)
+        tensor.string_val.extend([tensor.string_val[-1]] * missing)  # the last value stands for those behind it
+        tensor.string_val.extend(value.encode() for value in values)
+        tensor.tensor_shape.dim[0].size = len(tensor.string_val)
+    node.attr["dtypes"].list.type.extend(variable.dtype for variable in variables)
+    node.attr.pop("_output_shapes", None)
+
+
+def _add_inputs(node: Any, names: list[str]) -> None:
+    """Adds data inputs behind those that there are, in front of control inputs."""
+    controls = [text for text in node.input if text.startswith("^")]
+    data = [text for text in node.input if not text.startswith("^")]
+    node.input[:] = [*data, *names, *controls]

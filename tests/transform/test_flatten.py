@@ -62,12 +62,12 @@ def _variable(value: float) -> Any:
 def _nested(x: Any) -> Any:
     w = _variable(0.5)
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def inner(y: Any) -> Any:
         with tf.name_scope("layer"):
             return tf.nn.relu(tf.matmul(y, w))
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def outer(y: Any) -> Any:
         with tf.name_scope("block"):
             return inner(y) + inner(-y)
@@ -118,7 +118,7 @@ def test_a_group_of_names_stays_together() -> None:
     def build(x: Any) -> Any:
         tf.identity(x, "a/scope/Relu")
 
-        @tf.function
+        @tf.function  # type: ignore[untyped-decorator]
         def body(y: Any) -> Any:
             with tf.name_scope("scope"):
                 y = tf.exp(tf.nn.relu(y))
@@ -139,7 +139,7 @@ def test_effects_happen_in_their_order() -> None:
     def build(x: Any) -> Any:
         w = _variable(1.0)
 
-        @tf.function
+        @tf.function  # type: ignore[untyped-decorator]
         def step(y: Any) -> Any:
             before = tf.matmul(y, w)
             w.assign_add(tf.ones((3, 3)))
