@@ -27,6 +27,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "The saver stored in the model does not know the new variables and was left out.",
         "Nothing: `import_meta_graph` makes a new saver for all variables.",
     ),
+    "range-stretched": (
+        "Few values make the range of a tensor at least twice as wide as 99.99 % of its values need.",
+        "Try `fqrewrite calibrate --method percentile` (or mse), and see with `fqrewrite compare` which is better.",
+    ),
     "second-batch-norm": ("Two batch norms follow one layer; the first is folded.", "Give each its own layer."),
     "selector-matches-nothing": (
         "A rule of the config matches no layer.",

@@ -26,8 +26,8 @@ def restrict(plan: Plan, graph: Graph) -> Plan:
     kept = {item.id for item in folds}
     quantizers = tuple(item for found in plan.quantizers if (item := _quantizer(found, graph, kept)) is not None)
     left_out = tuple(entry for entry in plan.left_out if _concerns(entry, graph))
-    sums = tuple(name for name in plan.sums if name in graph)
-    return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers, left_out=left_out, sums=sums)
+    respelled = tuple(name for name in plan.respelled if name in graph)
+    return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers, left_out=left_out, respelled=respelled)
 
 
 def without_unseen(plan: Plan, ends: Collection[str], checkpoint: Mapping[str, Array]) -> tuple[Plan, list[str]]:

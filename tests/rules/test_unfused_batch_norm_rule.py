@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from planning import declined
 
-from fqrewrite.config.records import Config
+from configs import contrib
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -60,7 +60,7 @@ def _batch(mean: str = "m/flat", variance: str = "v/flat") -> str:
 
 
 def _plan(text: str, outputs: tuple[str, ...] = ("relu",)) -> Plan:
-    return build_plan(Graph(parse(text)), Config(), source_sha256="0", public_outputs=outputs)
+    return build_plan(Graph(parse(text)), contrib(), source_sha256="0", public_outputs=outputs)
 
 
 def _fold(text: str) -> FoldItem:
