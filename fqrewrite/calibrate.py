@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -18,9 +18,11 @@ from fqrewrite.run.data import open_data
 from fqrewrite.run.images import AS_THEY_ARE, ImageOptions
 from fqrewrite.run.inputs import graph_inputs
 from fqrewrite.run.measure import HISTOGRAM_METHODS, Meter, Wanted, merged
+from fqrewrite.run.outliers import LEAST_RATIO, SHARE
 from fqrewrite.run.session import Runner
 
 DEFAULT_PERCENTILE = 99.99
+_MOST_LISTED = 3
 
 Progress = Callable[[int, int | None], None]
 """Takes the number of samples of a batch that is done, and of all samples where that is known."""
@@ -111,7 +113,25 @@ def calibrate(
         batches=batches,
         tensors={tensor: measured[tensor] for tensor in sorted(measured)},  # type: ignore[misc]
     )
-    return Calibrated(statistics=statistics, ranges=_ranges(statistics), notes=found.notes)
+    return Calibrated(statistics=statistics, ranges=_ranges(statistics), notes=(*found.notes, *_stretched(meters)))
+
+
+def _stretched(meters: Sequence[Meter]) -> Iterator[Note]:
+    """Says which ranges are wide for the sake of few values."""
+    found = [(meter.wanted.tensor, stretch) for meter in meters if (stretch := meter.stretch()) is not None]
+    stretched = sorted((entry for entry in found if entry[1].ratio >= LEAST_RATIO), key=lambda entry: -entry[1].ratio)
+    if not stretched:
+        return
+    listed = "; ".join(
+        f"{tensor} is {stretch.ratio:.3g} times as wide as [{stretch.low:.4g}, {stretch.high:.4g}]"
+        for tensor, stretch in stretched[:_MOST_LISTED]
+    )
+    more = f"; and {len(stretched) - _MOST_LISTED} more" if len(stretched) > _MOST_LISTED else ""
+    text = (
+        f"{len(stretched)} of {len(meters)} ranges are wide for the sake of few values, and {SHARE:.2%} of the others "
+        f"lie closer together: {listed}{more}. Try --method percentile or mse, and see with `fqrewrite compare`"
+    )
+    yield Note(code="range-stretched", text=text)
 
 
 def merge(parts: Sequence[tuple[str, Statistics]], method: Method | None, percentile: float | None) -> Calibrated:

@@ -5,7 +5,7 @@ The plan is the one that a training graph carries, or else the one that `train` 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -81,15 +81,17 @@ def _refuse_other_settings(plan: Plan, config: Config, where: str) -> None:
     """
     now = msgspec.to_builtins(config)
     for key, origin in sorted(config.origins.items()):
-        name = key.partition(".")[0]
-        said = origin != "default" and not origin.startswith("preset ")
-        if said and name not in _OF_EACH_RUN and _encoded(now.get(name)) != _encoded(plan.config.get(name)):
-            what = f"the model was trained with another value of {name!r} than {origin} gives"
+        section, _, name = key.partition(".")
+        said = origin != "default" and not origin.startswith("preset ") and section not in _OF_EACH_RUN
+        if said and _encoded(now, section, name) != _encoded(plan.config, section, name):
+            what = f"the model was trained with another value of {key!r} than {origin} gives"
             raise ConfigError("plan-in-model", what, where=where)
 
 
-def _encoded(value: object) -> bytes:
-    return msgspec.json.encode(value, order="sorted")
+def _encoded(config: dict[str, Any], section: str, name: str) -> bytes:
+    """One setting of a config in its JSON form."""
+    value = config.get(section)
+    return msgspec.json.encode(value.get(name) if name and isinstance(value, dict) else value, order="sorted")
 
 
 def _plan(model: Model, config: Config) -> Plan:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from fqrewrite.config.records import BUILT_IN_PRESET, Config
+from fqrewrite.config.records import Config
 from fqrewrite.config.resolve import resolve
 from fqrewrite.errors import Refusal
 from fqrewrite.evaluate import evaluate_model
@@ -153,7 +153,7 @@ def experimental_create_eval_graph(
 
 
 def _rewrite(input_graph: Any, mode: Literal["train", "eval"], config: Settings | None, **settings: Any) -> Report:
-    resolved = resolve(config, default_preset=BUILT_IN_PRESET, **settings)
+    resolved = resolve(config, default_preset="contrib", **settings)
     graph = graph_to_rewrite(input_graph)
     model = snapshot(graph)
     source = model.copy()

@@ -2,13 +2,14 @@
 
     python scripts/qat_fashion_mnist.py [--quick] [--train-float] [--data DIR] [--work DIR] [--readme]
 
-For 8-bit and for 4-bit weights (activations 8 bits in both) it
+With the preset tflite-int8, for 8-bit and for 4-bit weights (activations 8 bits in both), it
 
- 1. measures the ranges of activations on training images (`fqrewrite plan` names the tensors) and writes the
-    post-training-quantized graph of the float checkpoint: `fqrewrite eval MODEL --ranges`;
+ 1. measures the ranges of activations on training images and writes the post-training-quantized graph of the float
+    checkpoint: `fqrewrite calibrate`, `fqrewrite eval MODEL --ranges`;
  2. makes a training graph and its first checkpoint: `fqrewrite train`, `fqrewrite warm-start`;
  3. fine-tunes that in a plain TensorFlow session and writes the eval graph of the last checkpoint: `fqrewrite eval`;
- 4. converts both graphs to TFLite, checks that no tensor is float, and runs them on the test images.
+ 4. converts both graphs to TFLite, where nothing may be left in float, and runs them on the test images:
+    `fqrewrite check --convert --tflite`.
 
 It prints the accuracies as a Markdown table. With --quick the shipped 256 images are training and test set alike,
 which shows that everything runs and nothing about accuracy.
@@ -35,7 +36,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import fashion_mnist
 import numpy as np
 import tensorflow as tf
-from convert_tflite import ZERO
 from numpy.typing import NDArray
 
 tf1 = tf.compat.v1
@@ -49,6 +49,7 @@ LEARNING_RATE = 1e-3
 # 256 images: 24 steps.
 QUICK = {"epochs": 6, "batch": 64}
 CALIBRATION_IMAGES = 2_000
+DATA = "calibration.npz"
 CHUNK = 1_000
 
 Images: TypeAlias = NDArray[np.uint8]
@@ -65,17 +66,16 @@ class Data(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """How tensors are quantized, and the integers of the TFLite model that can hold them."""
+    """How tensors are quantized."""
 
     name: str
     title: str
     config: str
-    integers: str
 
 
 SCHEMES = (
-    Scheme("8-8", "8 bits, asymmetric", "version: 1\n", "uint8"),
-    Scheme("4-8", "4 bits, symmetric", "version: 1\nweights: {bits: 4, symmetric: true}\n", "int8"),
+    Scheme("8-8", "8 bits", "version: 1\n"),
+    Scheme("4-8", "4 bits", "version: 1\nweights: {bits: 4}\n"),
 )
 
 
@@ -99,7 +99,7 @@ class StepFailed(Exception):
 
 
 def run(*command: str | Path, folder: Path) -> None:
-    """Runs a Python program in a child process: fqrewrite as its users do, the converter because it may crash.
+    """Runs a Python program in a child process: fqrewrite as its users do.
 
     Args:
         command: what follows `python`.
@@ -120,27 +120,6 @@ def fqrewrite(*arguments: str | Path, folder: Path) -> None:
     """Prints and runs `fqrewrite ARGUMENTS`, as `run`."""
     print("  $ fqrewrite", *arguments, flush=True)
     run("-m", "fqrewrite", *arguments, folder=folder)
-
-
-def calibrate(graph: Path, checkpoint: Path, plan: Path, images: Images, ranges: Path) -> None:
-    """Writes the smallest and largest value of every activation that a plan quantizes, over the images.
-
-    Args:
-        graph: the float inference MetaGraphDef; its tensors have the names that the plan has.
-        ranges: the ranges file to write.
-    """
-    quantizers = json.loads(plan.read_bytes())["quantizers"]
-    tensors = sorted({item["tensor"] for item in quantizers if item["role"] != "weights"})
-    low, high = np.full(len(tensors), np.inf), np.full(len(tensors), -np.inf)
-    with tf.Graph().as_default(), session() as running:
-        tf1.train.import_meta_graph(str(graph)).restore(running, str(checkpoint))
-        for rows in chunks(len(images)):
-            values = running.run(tensors, {"images:0": fashion_mnist.to_input(images[rows])})
-            low = np.minimum(low, [value.min() for value in values])
-            high = np.maximum(high, [value.max() for value in values])
-    found = {tensor: [float(low[i]), float(high[i])] for i, tensor in enumerate(tensors)}
-    content = {"version": 1, "samples": len(images), "ranges": found}
-    ranges.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def fine_tune(graph: Path, start: Path, data: Data, checkpoint: Path, *, epochs: int, batch: int, seed: int) -> str:
@@ -197,18 +176,15 @@ def float_accuracy(graph: Path, checkpoint: Path, images: Images, labels: Labels
         return session_accuracy(running, "logits/BiasAdd:0", images, labels)
 
 
-def quantized_accuracies(graphs: list[Path], scheme: Scheme, images: Images, labels: Labels) -> list[Accuracies]:
-    """Of frozen graphs that `fqrewrite eval` wrote: run in a session, and converted and run in integers."""
-    outputs = [json.loads(Path(f"{graph}.report.json").read_bytes())["outputs"] for graph in graphs]
-    fake_quant = []
-    for graph, (output,) in zip(graphs, outputs, strict=True):
-        with tf.Graph().as_default(), session() as running:
-            tf1.import_graph_def(tf1.GraphDef.FromString(graph.read_bytes()), name="")
-            fake_quant.append(session_accuracy(running, output, images, labels))
-    words = ("--input", "images", "--output", outputs[0][0], "--integers", scheme.integers)
-    run(SCRIPTS / "convert_tflite.py", *graphs, *words, folder=graphs[0].parent)
-    integer = [integer_accuracy(graph.with_suffix(".tflite"), scheme, images, labels) for graph in graphs]
-    return [Accuracies(*both) for both in zip(fake_quant, integer, strict=True)]
+def quantized_accuracies(graph: Path, images: Images, labels: Labels) -> Accuracies:
+    """Of a frozen graph that `fqrewrite eval` wrote: run in a session, and converted and run in integers."""
+    (output,) = json.loads(Path(f"{graph}.report.json").read_bytes())["outputs"]
+    with tf.Graph().as_default(), session() as running:
+        tf1.import_graph_def(tf1.GraphDef.FromString(graph.read_bytes()), name="")
+        fake_quant = session_accuracy(running, output, images, labels)
+    model = graph.with_suffix(".tflite")
+    fqrewrite("check", graph.name, "--convert", "--data", DATA, "--tflite", model.name, folder=graph.parent)
+    return Accuracies(fake_quant, integer_accuracy(model, images, labels))
 
 
 def session_accuracy(running: Any, logits: str, images: Images, labels: Labels) -> float:
@@ -220,24 +196,15 @@ def session_accuracy(running: Any, logits: str, images: Images, labels: Labels) 
     return 100 * right / len(images)
 
 
-def integer_accuracy(tflite: Path, scheme: Scheme, images: Images, labels: Labels) -> float:
-    """Of a TFLite model with integers going in and coming out, in percent.
-
-    Raises:
-        StepFailed: a tensor of the model is neither of the scheme's integer type nor (biases, shapes) int32. Weights
-            of 4 bits are int8 to the interpreter.
-    """
+def integer_accuracy(tflite: Path, images: Images, labels: Labels) -> float:
+    """Of a TFLite model that takes and gives float32 and computes in integers, in percent."""
     interpreter = tf.lite.Interpreter(str(tflite), num_threads=2)
     source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
     interpreter.resize_tensor_input(source, [min(CHUNK, len(images)), 28, 28, 1])
     interpreter.allocate_tensors()
-    types = {np.dtype(tensor["dtype"]).name for tensor in interpreter.get_tensor_details()}
-    if not types <= {scheme.integers, "int32"}:
-        raise StepFailed(f"{tflite}: not an integer model, it has tensors of {', '.join(sorted(types))}")
     right = 0
     for rows in chunks(len(images)):
-        pixels = images[rows, :, :, np.newaxis].astype(np.int16) + ZERO[scheme.integers]
-        interpreter.set_tensor(source, pixels.astype(scheme.integers))
+        interpreter.set_tensor(source, fashion_mnist.to_input(images[rows]))
         interpreter.invoke()
         right += int((interpreter.get_tensor(target).argmax(axis=1) == labels[rows]).sum())
     return 100 * right / len(images)
@@ -265,30 +232,31 @@ def evaluate_scheme(scheme: Scheme, model: Path, folder: Path, data: Data, **opt
     (folder / "config.yaml").write_text(scheme.config, encoding="utf-8")
     execute = partial(fqrewrite, folder=folder)
     training, inference = model.with_name("model.meta"), model.with_name("model_eval.meta")
-    execute("plan", inference, "-c", "config.yaml", "-o", "plan.json")
-    calibration = data.train_images[:CALIBRATION_IMAGES]
-    calibrate(inference, model, folder / "plan.json", calibration, folder / "ranges.json")
-    execute("eval", model, "--model", inference, "--plan", "plan.json", "--ranges", "ranges.json", "-o", "ptq.pb")
+    np.savez(folder / DATA, images=fashion_mnist.to_input(data.train_images[:CALIBRATION_IMAGES]))
+    config, source = ("-c", "config.yaml"), (model, "--model", inference)
+    execute("calibrate", *source, *config, "--data", DATA, "--batch-size", "100", "-o", "ranges.json")
+    execute("eval", *source, *config, "--ranges", "ranges.json", "-o", "ptq.pb")
 
-    execute("train", training, "-c", "config.yaml", "-o", "train.meta")
+    execute("train", training, *config, "-o", "train.meta")
     execute("warm-start", model, "train.meta", "--ranges", "ranges.json", "-o", "start")
     checkpoint = fine_tune(folder / "train.meta", folder / "start", data, folder / "ckpt", **options)
     execute("eval", Path(checkpoint).name, "-o", "qat.pb")
 
-    graphs = [folder / "ptq.pb", folder / "qat.pb"]
-    ptq, qat = quantized_accuracies(graphs, scheme, data.test_images, data.test_labels)
+    ptq, qat = (
+        quantized_accuracies(folder / name, data.test_images, data.test_labels) for name in ("ptq.pb", "qat.pb")
+    )
     return Result(scheme, ptq, qat)
 
 
 def table(float_percent: float, results: list[Result]) -> str:
     """The figures, in percent, as a Markdown table."""
     lines = [
-        "| weights | integers | float | PTQ, fake quant | PTQ, TFLite | QAT, fake quant | QAT, TFLite |",
-        "|---|---|---|---|---|---|---|",
+        "| weights | float | PTQ, fake quant | PTQ, TFLite | QAT, fake quant | QAT, TFLite |",
+        "|---|---|---|---|---|---|",
     ]
     for scheme, ptq, qat in results:
         figures = " | ".join(f"{value:.2f}" for value in (float_percent, *ptq, *qat))
-        lines.append(f"| {scheme.title} | {scheme.integers} | {figures} |")
+        lines.append(f"| {scheme.title} | {figures} |")
     return "\n".join(lines)
 
 

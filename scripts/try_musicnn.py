@@ -36,6 +36,8 @@ tf1.disable_eager_execution()
 tf1.logging.set_verbosity(tf1.logging.ERROR)
 
 PACKAGE = "musicnn==0.1.0"
+# scripts/integer_task_results.py measures the same nets with preset tflite-int8, as .tflite.
+PRESET = ("--preset", "contrib")
 NETS = {
     "MTT_musicnn": "model/dense_1/BiasAdd:0",
     "MTT_vgg": "model/dense/BiasAdd:0",
@@ -80,7 +82,7 @@ def download(folder: Path) -> Path:
 def measure(checkpoint: Path, logits: str, folder: Path) -> Figures:
     """Makes the eval graph of a checkpoint and compares it with the original."""
     spectrogram = log_mel(4)
-    plan = json.loads(fqrewrite("plan", checkpoint / ".meta", "--strip-training", "--json"))
+    plan = json.loads(fqrewrite("plan", checkpoint / ".meta", *PRESET, "--strip-training", "--json"))
     tensors = [item["tensor"] for item in plan["quantizers"] if item["role"] != "weights"]
     # The loss is no part of the eval graph.
     tensors = [name for name in tensors if name.startswith("model/")]
@@ -88,7 +90,7 @@ def measure(checkpoint: Path, logits: str, folder: Path) -> Figures:
     ranges = {name: [float(min(0, v.min())), float(max(0, v.max()))] for name, v in zip(tensors, observed, strict=True)}
     ranges_file, output = folder / "ranges.json", folder / f"{checkpoint.name}.pb"
     ranges_file.write_text(json.dumps({"version": 1, "ranges": ranges}))
-    fqrewrite("eval", checkpoint, "--ranges", ranges_file, "-o", output, "--quiet")
+    fqrewrite("eval", checkpoint, *PRESET, "--ranges", ranges_file, "-o", output, "--quiet")
 
     (result,) = json.loads(output.with_name(f"{output.name}.report.json").read_text())["outputs"]
     graph_def = tf1.GraphDef.FromString(output.read_bytes())

@@ -44,7 +44,7 @@ dense/Relu = Relu(dense/MatMul)
 """
 FLOAT = """
 x = Placeholder {shape: [?, 2]}
-y = Neg(x)
+y = Elu(x)
 """
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fqrewrite.config.records import Config, WeightSettings
+from typing import Any
+
+from configs import contrib
+from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -28,15 +31,13 @@ def conv(scope: str, x: str = "x") -> str:
 
 
 def plan_of(text: str, outputs: tuple[str, ...] = ()) -> Plan:
-    """The plan of a printed graph under the default configuration."""
-    return build_plan(Graph(parse(text)), Config(), source_sha256="0", public_outputs=outputs)
+    """The plan of a printed graph under the preset contrib."""
+    return build_plan(Graph(parse(text)), contrib(), source_sha256="0", public_outputs=outputs)
 
 
-def integer_plan(text: str, outputs: tuple[str, ...] = (), **settings: object) -> Plan:
-    """The plan of a printed graph in integer placement, with the weights that TFLite needs."""
-    weights = WeightSettings(symmetric=True, granularity="per_channel")
-    config = Config(**{"placement": "integer", "weights": weights, **settings})  # type: ignore[arg-type]
-    return build_plan(Graph(parse(text)), config, source_sha256="0", public_outputs=outputs)
+def integer_plan(text: str, outputs: tuple[str, ...] = (), **settings: Any) -> Plan:
+    """The plan of a printed graph under the default preset: integer placement, with the weights that TFLite needs."""
+    return build_plan(Graph(parse(text)), Config(**settings), source_sha256="0", public_outputs=outputs)
 
 
 def sites(plan: Plan) -> dict[str, str]:

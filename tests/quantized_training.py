@@ -10,7 +10,7 @@ import numpy as np
 from command_line import EXAMPLES
 from numeric import Arrays, session_config, tf1
 
-LOGITS = "logits/act_quant/FakeQuantWithMinMaxVars:0"
+LOGITS = "logits/BiasAdd/quant/FakeQuantWithMinMaxVars:0"
 """What the eval graph of the shipped model gives: the quantized logits."""
 
 _BATCH = 16

@@ -36,14 +36,14 @@ def rewrite(
     Args:
         serialized: of the source graph.
         mode: what to make.
-        config: as in a config file, without `version`.
+        config: as in a config file, without `version`; the preset is contrib where it names none.
         suffix: of the file that holds it.
     """
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "source" + suffix)
         source.write_bytes(serialized)
         settings = Path(folder, "config.yaml")
-        settings.write_text(json.dumps({"version": 1, **(config or {})}), encoding="utf-8")
+        settings.write_text(json.dumps({"version": 1, "preset": "contrib", **(config or {})}), encoding="utf-8")
         model, resolved = load(source), resolve(settings)
         if mode == "eval":
             return _evaluate(model, resolved)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from fqrewrite.check.operations import Kind
 from fqrewrite.check.subject import Subject
 from fqrewrite.ir.graph import Node, Value
-from fqrewrite.match.parameters import constant_float, constant_ints, static_shape
+from fqrewrite.match.parameters import constant_float, static_shape
+from fqrewrite.match.ranks import is_last_axis
 
 _ADDS = frozenset({"Add", "AddV2"})
 
@@ -187,7 +188,7 @@ def _l2_norm(root: Node, subject: Subject) -> Value | None:
     total = subject.source(norm.node.inputs[0]).node
     if total.op in ("Maximum", *_ADDS):
         total = subject.source(total.inputs[0]).node
-    if total.op != "Sum" or constant_ints(total.inputs[1]) not in ((-1,), (3,)):
+    if total.op != "Sum" or not is_last_axis(total.inputs[1], operand):
         return None
     square = subject.source(total.inputs[0]).node
     return operand if square.op == "Square" and subject.source(square.inputs[0]) == operand else None

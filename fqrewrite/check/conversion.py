@@ -261,8 +261,10 @@ def conversion_findings(conversion: Conversion) -> list[Finding]:
                     severity="warning",
                     name=output.tensor,
                     op="",
-                    reason=f"integers and fake quantization differ by up to {output.max_error:.3g} steps",
-                    remedy="nothing in a deep net, where roundings add up; compare the results of the task",
+                    reason=f"integers and fake quantization differ by up to {output.max_error:.3g} steps, "
+                    f"{output.mean_error:.3g} on average",
+                    remedy="nothing in a deep net or behind a steep function, where single roundings grow; "
+                    "compare the results of the task",
                 )
             )
     return found

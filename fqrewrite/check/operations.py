@@ -153,7 +153,8 @@ TAKES_SCALE = frozenset({"Conv2D", "DepthwiseConv2dNative"})
 
 CONCATS = frozenset({"Concat", "ConcatV2"})
 """Ops that bring operands with different ranges to one; all others take the first operand's."""
-SPLITS = frozenset({"Split", "SplitV"})
+SPLITS = {"Split": "num_split", "SplitV": "num_split", "Unpack": "num"}
+"""Ops with several results, and the attribute that says how many."""
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "ReadVariableOp", "TemporaryVariable"})
 CONTROL_FLOW = frozenset({"Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond", "RefSwitch", "RefMerge"})
 CALLS = frozenset(

@@ -71,8 +71,4 @@ class Ranges:
             if any(map(self.has, operands)) or any(result in self._known for result in unit.results):
                 raw = (value for value in operands if not self.is_quantized(value) and value not in self._blocked)
                 self._known.update(raw)
-                self._known.update(result for result in unit.results if self._passes_to(result))
-
-    def _passes_to(self, result: Value) -> bool:
-        """An output of Unpack that nobody reads gets no range, and keeps the whole op in float."""
-        return result.node.op != "Unpack" or bool(self._subject.readers(result)) or result in self._subject.fetched
+                self._known.update(unit.results)

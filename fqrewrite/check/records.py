@@ -90,14 +90,18 @@ class OutputDifference(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         tensor: the graph's output.
         scale: one step of its quantized form; None when it has none, and errors are in its own units.
-        max_error, mean_error: absolute, in steps (LSB).
+        max_error, p99_error, mean_error: absolute, in steps (LSB): the greatest, what 99 % do not exceed (to 1/16 of a
+            step, up to 1024), and the mean.
+        sqnr_db: 10 log10 of the energy of the graph's output over that of the difference; None when one is 0.
         argmax_agreement: share of rows (last axis) with the same greatest element; None for fewer than two columns.
     """
 
     tensor: str
     scale: float | None
     max_error: float
+    p99_error: float
     mean_error: float
+    sqnr_db: float | None
     argmax_agreement: float | None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fqrewrite.check import operations
+from fqrewrite.check.biases import bias_findings
 from fqrewrite.check.propagate import Ranges
 from fqrewrite.check.quantizers import Quantizer, range_defect, read_quantizer
 from fqrewrite.check.records import Finding, FloatOperation, Severity, Static, prediction, worst_first
@@ -56,6 +57,8 @@ class _Check:
             for node in unit.members:
                 self._look_at_node(node, unit)
             for finding in weight_findings(unit.node, self.subject, self.target):
+                self._add(finding)
+            for finding in bias_findings(unit, self.subject):
                 self._add(finding)
         inputs = (node.value() for node in self.subject.nodes if node.op in PLACEHOLDERS)
         ranges = Ranges(self.subject, units, self.quantizers, inputs if self.target.ranged_inputs else ())
@@ -143,9 +146,6 @@ class _Check:
             self._find("training-left", "fails", node, what, "make the graph with `fqrewrite eval`")
         elif unit.kind in ("float", "fails") and node is unit.node:
             self._find_float(node, unit, known)
-        elif op in operations.SPLITS and len(unit.results) < get_int(node.proto, "num_split", 1):
-            what = "an output of the split is unused, and the converter then decides at random what it computes in"
-            self._find("split-output-unused", "warning", node, what, "cut what is needed with StridedSlice")
 
     def _find_float(self, node: Node, unit: Unit, known: operations.Operation | None) -> None:
         op = node.op
@@ -178,6 +178,16 @@ class _Check:
                 return self._missing(self.subject.source(operand), ranges, producers)
         if unit.kind == "index":
             return None
+        number = operations.SPLITS.get(unit.node.op)
+        if (
+            number is not None
+            and len(unit.results) < get_int(unit.node.proto, number, 1)
+            and not any(map(ranges.said_of, unit.results))
+        ):
+            what = "an output of it is unused, and the converter then computes it in float or in integers, at random"
+            remedy = "put a fake quantizer behind one of the others (`fqrewrite eval` does)"
+            self._find("split-output-unused", "float", unit.node, what, remedy)
+            return unit.node.name
         for result in unit.results:
             if not ranges.has(result) and not ranges.said_of(result):
                 return self._missing(result, ranges, producers)

@@ -10,11 +10,12 @@ from fqrewrite.check.operations import Kind
 from fqrewrite.check.subject import Subject, is_float
 from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.parameters import FAKE_QUANT_OPS, constant_float
-from fqrewrite.proto.attrs import get_int, get_type
+from fqrewrite.proto.attrs import get_str, get_type
 from fqrewrite.proto.dtypes import DT_FLOAT
 
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
-_SUMS = frozenset({"Add", "AddV2", "Sub", "BiasAdd"})
+BIAS_ADDS = frozenset({"Add", "AddV2", "Sub", "BiasAdd"})
+_BIASES = BIAS_ADDS | operations.BATCH_NORMS
 _PRODUCTS = frozenset({"Mul", "RealDiv"})
 
 
@@ -69,7 +70,7 @@ def _fused(node: Node, subject: Subject, taken: set[Node]) -> Unit:
     while takes_activation and (after := subject.only_reader(last)) is not None and after not in taken:
         if node.op in operations.TAKES_BIAS and _is_scale_or_bias(node, after, subject):
             bias = bias or _quantized_constant(after, subject)
-        elif node.op in operations.TAKES_BIAS and _is_in_front_of_bias(node, after, subject):
+        elif node.op in operations.TAKES_BIAS and _is_in_front_of_bias_or_relu(node, after, subject):
             pass
         elif after.op in operations.FUSED_ACTIVATIONS or _clips(after, "Maximum", 0, subject):
             takes_activation = False
@@ -93,9 +94,7 @@ def _fused(node: Node, subject: Subject, taken: set[Node]) -> Unit:
 
 
 def _results(node: Node, subject: Subject) -> tuple[Value, ...]:
-    """The float results that are read, of an op with several; Unpack needs the range of all."""
-    if node.op == "Unpack":
-        return tuple(node.value(port) for port in range(get_int(node.proto, "num", 1)))
+    """The float results that are read, of an op with several."""
     ports = {value.port for value in subject.fetched if value.node is node}
     ports |= {value.port for user, slot in node.uses if user in subject.needed for value in (user.inputs[slot],)}
     return tuple(value for port in sorted(ports) if is_float(value := node.value(port)))
@@ -123,7 +122,7 @@ def _is_scale_or_bias(layer: Node, after: Node, subject: Subject) -> bool:
         return layer.op in operations.TAKES_SCALE
     if len(after.inputs) != 2 or not any(subject.is_constant(value) for value in after.inputs):
         return False
-    if after.op in _SUMS:
+    if after.op in BIAS_ADDS:
         return not (after.op == "Sub" and subject.is_constant(after.inputs[0]))
     if after.op not in _PRODUCTS or layer.op not in operations.TAKES_SCALE:
         return False
@@ -132,10 +131,23 @@ def _is_scale_or_bias(layer: Node, after: Node, subject: Subject) -> bool:
     return not is_divided and constant_float(constant) is None
 
 
-def _is_in_front_of_bias(layer: Node, reshape: Node, subject: Subject) -> bool:
-    """Whether a bias is added behind a reshape of the layer's result; the converter adds it in front."""
-    after = subject.only_reader(reshape.value()) if reshape.op == "Reshape" else None
-    return after is not None and after.op in _SUMS and _is_scale_or_bias(layer, after, subject)
+def _is_in_front_of_bias_or_relu(layer: Node, reshape: Node, subject: Subject) -> bool:
+    """Whether a bias or Relu stands behind an op that only moves the layer's results; the converter puts it in front.
+
+    An atrous convolution, VALID between SpaceToBatchND and BatchToSpaceND, becomes a dilated one.
+    """
+    if reshape.op == "BatchToSpaceND":
+        is_atrous = subject.source(layer.inputs[0]).node.op == "SpaceToBatchND"
+        if not is_atrous or get_str(layer.proto, "padding", "") != "VALID":
+            return False
+    elif reshape.op not in ("Reshape", "Squeeze", "ExpandDims"):
+        return False
+    after = subject.only_reader(reshape.value())
+    if after is None:
+        return False
+    if after.op in operations.FUSED_ACTIVATIONS or _is_in_front_of_bias_or_relu(layer, after, subject):
+        return True
+    return after.op in _BIASES and reshape.op != "ExpandDims" and _is_scale_or_bias(layer, after, subject)
 
 
 def _clips(node: Node, op: str, limit: float, subject: Subject) -> bool:

@@ -23,7 +23,7 @@ def weight_findings(layer: Node, subject: Subject, target: Target) -> Iterator[F
     if rule is None or rule.slot >= len(layer.inputs) or not subject.is_constant(layer.inputs[rule.slot]):
         return
     weights = layer.inputs[rule.slot]
-    node, steps = _behind(weights)
+    node, steps = behind(weights)
     if node is None:
         yield _finding(
             layer,
@@ -60,7 +60,7 @@ def weight_findings(layer: Node, subject: Subject, target: Target) -> Iterator[F
         )
 
 
-def _behind(weights: Value) -> tuple[Node | None, list[Node]]:
+def behind(weights: Value) -> tuple[Node | None, list[Node]]:
     """The fake quantizer of the weights, and the ops between it and the layer."""
     steps, node = list[Node](), weights.node
     while node.op not in FAKE_QUANT_OPS:

@@ -51,7 +51,7 @@ def config() -> None:
 
 
 @config.command()
-@click.option("--preset", help="Which preset to start from.  [default: contrib]")
+@click.option("--preset", help="Which preset to start from.  [default: tflite-int8]")
 def init(preset: str | None) -> None:
     """Print a commented config file."""
     from fqrewrite.config.template import template

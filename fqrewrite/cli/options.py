@@ -86,7 +86,7 @@ def settings(command: _Command) -> _Command:
     return _all(
         [
             click.option("-c", "--config", type=FILE, help="YAML config; `fqrewrite config init` prints one."),
-            click.option("--preset", help="Named settings to start from.  [default: contrib]"),
+            click.option("--preset", help="Named settings to start from.  [default: tflite-int8]"),
             click.option(
                 "--outputs", help="Output tensors, comma-separated: logits:0,boxes:0.  [default: found in the model]"
             ),

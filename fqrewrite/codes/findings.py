@@ -18,6 +18,10 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "A bias has a fake quantizer, which keeps its layer in float.",
         "Leave it out: the converter makes int32 of a bias by itself.",
     ),
+    "bias-uniform": (
+        "All channels of a layer have the same bias, which the converter (TensorFlow 2.21) quantizes wrongly.",
+        "Put a fake quantizer in front of the addition (`fqrewrite eval` does), or quantize the weights per tensor.",
+    ),
     "control-flow-left": (
         "A conditional or loop of TensorFlow 1 is left; it is computed in float.",
         "Bind what decides it (--set NAME=false), or unroll the loop.",
@@ -96,7 +100,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "split-output-unused": (
         "An output of a split is not read; the converter then decides at random between integers and float.",
-        "Cut out what is needed with StridedSlice.",
+        "Put a fake quantizer behind one of the outputs that are read (`fqrewrite eval` does).",
     ),
     "training-left": (
         "An op that belongs to training is left.",

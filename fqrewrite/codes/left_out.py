@@ -72,11 +72,11 @@ LEFT_OUT: dict[str, tuple[str, str]] = {
     ),
     "input-not-quantized": (
         "Preset contrib quantizes no input of the graph (as tf.contrib.quantize did not).",
-        "Tell the converter the input's range: `quantized_input_stats` of the TFLite v1 converter.",
+        "Take the preset `tflite-int8` (the default), or give the v1 converter its range: `quantized_input_stats`.",
     ),
     "no-quantizer-in-preset": (
         "A result that preset contrib has no quantizer for, although what goes in is quantized.",
-        "Expect a float island here, or build the model from operations that `fqrewrite rules` lists.",
+        "Take the preset `tflite-int8` (the default), or expect a float island here.",
     ),
     "operand-stays-float": (
         "An operation that reads what a rule of the config, or the runtime, keeps float is computed in float too.",

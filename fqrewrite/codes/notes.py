@@ -27,6 +27,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "The saver stored in the model does not know the new variables and was left out.",
         "Nothing: `import_meta_graph` makes a new saver for all variables.",
     ),
+    "range-stretched": (
+        "Few values make the range of a tensor at least twice as wide as 99.99 % of its values need.",
+        "Try `fqrewrite calibrate --method percentile` (or mse), and see with `fqrewrite compare` which is better.",
+    ),
     "signature-dropped": (
         "A signature of the SavedModel cannot be served by the eval graph, and is left out.",
         "Nothing, if it is meant; else choose it, too: --signature KEY.",
@@ -85,8 +89,8 @@ NOTES: dict[str, tuple[str, str]] = {
         "Fetch the tensor that the note names.",
     ),
     "float-function-removed": (
-        "Another way to call a SavedModel's root object runs the same layers in float (in training mode, for instance); "
-        "it would train them without quantization, and was taken out.",
+        "Another way to call a SavedModel's root object runs the same layers in float (in training mode, for "
+        "instance); it would train them without quantization, and was taken out.",
         "Nothing; or keep the original model for it.",
     ),
     "keras-not-revived": (

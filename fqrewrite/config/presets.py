@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fqrewrite.config.records import BUILT_IN_PRESET
+from fqrewrite.config.records import DEFAULT_PRESET
 from fqrewrite.errors import ConfigError
 
 
@@ -17,7 +17,7 @@ def folder() -> Path:
 
 def names() -> tuple[str, ...]:
     """The names of all presets, sorted."""
-    return tuple(sorted({BUILT_IN_PRESET, *(file.stem for file in folder().glob("*.yaml"))}))
+    return tuple(sorted({DEFAULT_PRESET, *(file.stem for file in folder().glob("*.yaml"))}))
 
 
 def check(name: str, *, where: str | None) -> None:

@@ -1,7 +1,7 @@
 """The config once everything is decided: no key is missing, and every value knows where it came from.
 
-The defaults here are those of the preset contrib, so that the common run reads no YAML.
-`configs/presets/contrib.yaml` says the same; a test compares the two.
+The defaults here are those of the preset tflite-int8, so that the common run reads no YAML.
+`configs/presets/tflite-int8.yaml` says the same; a test compares the two.
 """
 
 from __future__ import annotations
@@ -12,11 +12,8 @@ from msgspec import Struct, field
 
 from fqrewrite.config.selectors import Selector
 
-BUILT_IN_PRESET = "contrib"
-"""The preset whose settings are the defaults of the records below."""
-
-DEFAULT_PRESET = "contrib"
-"""The preset of a run that names none."""
+DEFAULT_PRESET = "tflite-int8"
+"""The preset of a run that names none; its settings are the defaults of the records below."""
 
 Limit: TypeAlias = float | tuple[float, ...]
 """One end of a range: for the tensor, or for each channel."""
@@ -38,9 +35,9 @@ class WeightSettings(Struct, frozen=True, kw_only=True):
     """
 
     bits: int = 8
-    symmetric: bool = False
+    symmetric: bool = True
     narrow_range: bool = True
-    granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
+    granularity: Literal["per_tensor", "per_channel"] = "per_channel"
 
 
 class ActivationSettings(Struct, frozen=True, kw_only=True):
@@ -93,6 +90,18 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: str
 
 
+_DEFAULT_RULES = (
+    Rule(
+        selector=Selector(
+            ops=("MatMul", "Conv2DBackpropInput", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
+        ),
+        weights=WeightOverrides(granularity="per_tensor"),
+        because="the converter takes these layers with one range per tensor only",
+        origin=f"preset {DEFAULT_PRESET}",
+    ),
+)
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """All settings of one run.
 
@@ -110,12 +119,12 @@ class Config(Struct, frozen=True, kw_only=True):
         bindings: values of placeholders by node name (the key ``set``).
         rules: in the order in which they are applied: those of the preset, then those of the file.
         origins: for each setting by its dotted key (``weights.bits``, ``ranges.relu1:0``) where its value came from:
-            ``preset contrib``, ``file:line``, ``--flag`` or ``default``.
+            ``preset tflite-int8``, ``file:line``, ``--flag`` or ``default``.
     """
 
-    preset: str = BUILT_IN_PRESET
-    placement: Placement = "contrib"
-    target: Target | None = None
+    preset: str = DEFAULT_PRESET
+    placement: Placement = "integer"
+    target: Target | None = "tflite-int8"
     quant_delay: int = 0
     freeze_bn_delay: int | None = None
     scope: str | None = None
@@ -124,5 +133,5 @@ class Config(Struct, frozen=True, kw_only=True):
     outputs: tuple[str, ...] | None = None
     ranges: dict[str, tuple[Limit, Limit]] = {}
     bindings: dict[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict, name="set")
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[Rule, ...] = _DEFAULT_RULES
     origins: dict[str, str] = {}

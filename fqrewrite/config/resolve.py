@@ -11,7 +11,7 @@ import msgspec
 from fqrewrite.config import entries, presets
 from fqrewrite.config.bindings import parse_bindings
 from fqrewrite.config.check import check, describe_flag
-from fqrewrite.config.records import BUILT_IN_PRESET, DEFAULT_PRESET, ActivationOverrides, Config, Rule, WeightOverrides
+from fqrewrite.config.records import DEFAULT_PRESET, ActivationOverrides, Config, Rule, WeightOverrides
 from fqrewrite.config.schema import ConfigFile, MatchBy, RuleEntry
 from fqrewrite.config.selectors import Selector
 from fqrewrite.config.source import KeyPath, dotted_key, read_source
@@ -50,7 +50,7 @@ def resolve(
     symmetric: bool | None = None,
     bindings: Sequence[str] | None = None,
 ) -> Config:
-    """All settings of a run. Without a file, and with the preset contrib, no YAML is read.
+    """All settings of a run. Without a file, and with the default preset, no YAML is read.
 
     Args:
         given_config: the config file, or its content as plain values; None for none.
@@ -85,8 +85,8 @@ def resolve(
     layers = [layer for layer in (_preset_layer(start, place), file, flags) if layer is not None]
 
     values = _flatten(msgspec.to_builtins(Config()))
-    # The defaults are those of the built-in preset; any other may leave keys out.
-    origins = dict.fromkeys(values, f"preset {start}" if start == BUILT_IN_PRESET else "default")
+    # The defaults are those of the default preset; any other may leave keys out.
+    origins = dict.fromkeys(values, f"preset {start}" if start == DEFAULT_PRESET else "default")
     for layer in layers:
         said = _flatten(msgspec.to_builtins(layer.file))
         values |= {_canonical(key): value for key, value in said.items()}
@@ -99,7 +99,7 @@ def resolve(
         config,
         scope=(config.scope or "").rstrip("/") or None,
         outputs=_ported(config.outputs),
-        rules=tuple(rule for layer in layers for rule in _rules(layer)),
+        rules=_merged_rules(start, layers),
         origins={dotted_key(key): origin for key, origin in origins.items()},
     )
     check_target(config)
@@ -148,11 +148,24 @@ def _preset_name(flags: _Layer, file: _Layer | None, default: str) -> tuple[str,
 
 
 def _preset_layer(name: str, place: str | None) -> _Layer | None:
-    """The preset's file as a layer; None for the built-in one, whose values are the defaults."""
-    if name == BUILT_IN_PRESET:
+    """The preset's file as a layer; None for the default one, whose values are the defaults."""
+    if name == DEFAULT_PRESET:
         return None
     presets.check(name, where=place)
     return _read(presets.path(name), name=f"preset {name}")
+
+
+def _merged_rules(preset: str, layers: list[_Layer]) -> tuple[Rule, ...]:
+    """The rules of the preset and then those of the file."""
+    rules = list(Config().rules) if preset == DEFAULT_PRESET else []
+    for layer in layers:
+        said = _rules(layer)
+        # A file that began as a copy of its preset's has these already.
+        copied = [msgspec.structs.replace(rule, origin="") for rule in said[: len(rules)]]
+        if copied == [msgspec.structs.replace(rule, origin="") for rule in rules]:
+            said = said[len(rules) :]
+        rules += said
+    return tuple(rules)
 
 
 def _rules(layer: _Layer) -> list[Rule]:

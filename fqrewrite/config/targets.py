@@ -1,6 +1,7 @@
 """What the consumers of a quantized graph can run; anything else is refused before a graph is read.
 
-Measured on TensorFlow 2.21 for TFLite (semantics.md, C1), read in the source of tf2onnx 1.16 for ONNX.
+Measured on TensorFlow 2.21 for TFLite (semantics.md, C1), OpenVINO 2026.4, and tf2onnx 1.17 with onnxruntime 1.32;
+`scripts/try_targets.py --settings` shows what becomes of the settings that are refused here.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ class Demand(msgspec.Struct, frozen=True):
 
 
 _EIGHT = Demand((8,), "it has kernels for 8-bit activations only; 16 bits convert to wrong numbers")
+_ROUNDED_AGAIN = (
+    "tf2onnx folds the weights, and onnxruntime quantizes them again: 8 bits, asymmetric, 256 levels, per tensor"
+)
 _PER_TENSOR_OPS = frozenset(
     {"MatMul", "Conv2DBackpropInput", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"}
 )
@@ -49,14 +53,20 @@ _DEMANDS: dict[Target, dict[str, tuple[Demand, ...]]] = {
         "activations.bits": (_EIGHT,),
     },
     "openvino": {
-        "weights.bits": (Demand((8,), "it runs 8 bits in integers"),),
-        "activations.bits": (Demand((8,), "it runs 8 bits in integers"),),
+        "weights.bits": (Demand((8,), "it computes layers with weights of other bits in float"),),
+        "weights.symmetric": (Demand((True,), "it computes convolutions whose weights have a zero point in float"),),
+        "activations.bits": (Demand((4, 8), "it runs 16 and 256 levels in integers, and others in float"),),
     },
     "onnx-qdq": {
-        "weights.bits": (Demand((8,), "tf2onnx converts 8 bits only"),),
-        "weights.narrow_range": (Demand((False,), "tf2onnx converts no fake quantizers with narrow_range"),),
-        "weights.granularity": (Demand(("per_tensor",), "tf2onnx puts ranges per channel on another axis"),),
+        # The 16 levels of 4 bits are among the 256 of 8.
+        "weights.bits": (Demand((4, 8), _ROUNDED_AGAIN),),
+        "weights.symmetric": (Demand((False,), _ROUNDED_AGAIN),),
+        "weights.narrow_range": (Demand((False,), _ROUNDED_AGAIN),),
+        "weights.granularity": (Demand(("per_tensor",), _ROUNDED_AGAIN),),
         "activations.bits": (Demand((8,), "tf2onnx converts 8 bits only"),),
+        "activations.symmetric": (
+            Demand((False,), "onnxruntime computes a Relu in front of one, with its layer, in float"),
+        ),
     },
 }
 

@@ -7,14 +7,14 @@ import json
 import msgspec
 
 from fqrewrite.config import presets
-from fqrewrite.config.records import BUILT_IN_PRESET, Config
+from fqrewrite.config.records import DEFAULT_PRESET, Config
 from fqrewrite.config.schema import ConfigFile, MatchBy
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def template(preset: str = BUILT_IN_PRESET) -> str:
-    """A commented config file to start from: the file of a preset, every key of which is a default.
+def template(preset: str = DEFAULT_PRESET) -> str:
+    """A commented config file to start from: the file of a preset, which changes nothing where that preset is taken.
 
     Args:
         preset: one of `presets.names()`.
@@ -34,7 +34,8 @@ def schema_json() -> str:
     # msgspec drops this from a record that is a member of a union.
     schema["$defs"][MatchBy.__name__]["minProperties"] = 1
     # The defaults are not in the file's schema, where a key left out is not the same as its default.
-    defaults = msgspec.to_builtins(Config())
+    # A file's rules are added to those of its preset.
+    defaults = msgspec.to_builtins(Config(rules=()))
     for key in properties.keys() & defaults.keys():
         properties[key]["default"] = defaults[key]
     return json.dumps({"$schema": DIALECT, **schema}, indent=2) + "\n"

@@ -46,12 +46,14 @@ def before_labels(graph: Graph, outputs: tuple[Value, ...]) -> tuple[Value, ...]
         graph: only read.
         outputs: the tensors that are the point of the training graph.
     """
-    labels = set(_labels(graph, ancestors(output.node for output in outputs)))
+    needed = {output: ancestors([output.node]) for output in outputs}
+    labels = set(_labels(graph, set().union(*needed.values())))
     labelled = readers(labels)
     found: list[Value] = []
-    for output in outputs:
-        is_loss = any(_is_loss(node) for node in ancestors([output.node]) & labelled)
-        found += (_results(graph, output, labels, labelled) if is_loss else []) or [output]
+    for output, nodes in needed.items():
+        losses = nodes & labelled
+        is_loss = any(_is_loss(node) for node in losses)
+        found += (_results(graph, losses, labels, labelled) if is_loss else []) or [output]
     return tuple(dict.fromkeys(found))
 
 
@@ -89,24 +91,29 @@ def _is_loss(node: Node) -> bool:
 def _inputs(graph: Graph) -> Iterator[Value]:
     """Tensors that come from outside; each part of a pipeline's element is one. What decides conditionals is none."""
     switches = set(open_predicates(graph))
-    for node in graph:
+    ops = [op for op in graph.op_types() if op in PLACEHOLDERS or op.startswith(_PIPELINES)]
+    for node in graph.by_op(*ops):
         if node.op in PLACEHOLDERS:
             if node not in switches:
                 yield node.value()
-        elif node.op.startswith(_PIPELINES):
+        else:
             for port in sorted({consumer.inputs[slot].port for consumer, slot in node.uses}):
                 yield Value(node, port)
 
 
-def _results(graph: Graph, output: Value, labels: set[Value], labelled: set[Node]) -> list[Value]:
-    """The first values on the way to an output that do not depend on labels, and are read by what does."""
-    needed = ancestors([output.node])
+def _results(graph: Graph, losses: set[Node], labels: set[Value], labelled: set[Node]) -> list[Value]:
+    """The first values on the way to an output that do not depend on labels, and are read by what does.
+
+    Args:
+        graph: only read.
+        losses: the nodes that the output needs and that depend on labels.
+        labels: the labels.
+        labelled: all nodes that depend on them.
+    """
     data = readers(value for value in _inputs(graph) if value not in labels)
     parameters = Parameters()
     frontier: dict[Value, None] = {}
-    for node in graph:
-        if node not in needed or node not in labelled:
-            continue
+    for node in sorted(losses, key=lambda node: node.index):
         for value in node.inputs:
             source = value.node
             if (

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fqrewrite.ir.graph import Node, Value
-from fqrewrite.match.parameters import read_variable, strip_identity
+from fqrewrite.match.parameters import READ_OPS, read_variable, strip_identity
 
 _SUBTRACT = frozenset({"AssignSub", "AssignSubVariableOp"})
 _ADD = frozenset({"AssignAdd", "AssignAddVariableOp"})
@@ -83,7 +83,7 @@ def _debias(biased: Update, variable: Node) -> Node | None:
 
 
 def _reads(variable: Node) -> list[Value]:
-    return [use.value() for use, _ in variable.uses if use.op in ("Identity", "ReadVariableOp")]
+    return [use.value() for use, _ in variable.uses if use.op in READ_OPS]
 
 
 def _plain_read(variable: Node) -> Value | None:

@@ -7,16 +7,20 @@ every form in which a model keeps its weights is known.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 
 from fqrewrite.ir.graph import Node, Value
 from fqrewrite.proto.attrs import get_bool, get_ints, get_shape, get_type, shape_dims
 from fqrewrite.proto.dtypes import DT_FLOAT, base_dtype
-from fqrewrite.proto.tensors import float_scalar, small_ints
+from fqrewrite.proto.tensors import float_scalar, repeated_float, small_ints
 
 VARIABLE_OPS = frozenset({"Variable", "VariableV2", "VarHandleOp", "TemporaryVariable"})
+READ_OPS = frozenset({"Identity", "ReadVariableOp"})
+"""What reads a variable."""
+
 FAKE_QUANT_OPS = frozenset({"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel"})
-_PASS_SHAPE = frozenset({"Identity", "ReadVariableOp"}) | FAKE_QUANT_OPS
+_PASS_SHAPE = READ_OPS | FAKE_QUANT_OPS
 _RESHAPING = frozenset({"Reshape", "Squeeze", "ExpandDims"})
 _NOT_FLOAT = frozenset(
     {"Shape", "ShapeN", "Size", "Rank", "ArgMax", "ArgMin", "Greater", "GreaterEqual", "Less", "LessEqual"}
@@ -46,6 +50,13 @@ class Parameters:
 
     def __init__(self) -> None:
         self._known: dict[Node, bool] = {}
+
+    def assume(self, values: Iterable[Value]) -> None:
+        """Takes the results of these nodes for parameters, and what is computed from them and parameters alone."""
+        assumed = dict.fromkeys((value.node for value in values), True)
+        if assumed:
+            # What depends on them may be known for data already.
+            self._known = {node: True for node, known in self._known.items() if known} | assumed
 
     def is_parameter(self, value: Value) -> bool:
         """Whether the value depends on variables and constants alone."""
@@ -96,7 +107,7 @@ def is_constant(value: Value) -> bool:
 def read_variable(value: Value) -> Node | None:
     """The variable that the value is a plain read of; None when it is something else."""
     node = value.node
-    while node.op in ("Identity", "ReadVariableOp"):
+    while node.op in READ_OPS:
         node = node.inputs[0].node
     return node if node.op in VARIABLE_OPS else None
 
@@ -173,6 +184,16 @@ def constant_float(value: Value) -> float | None:
     if node.op != "Const" or "value" not in node.proto.attr:
         return None
     return float_scalar(node.proto.attr["value"].tensor)
+
+
+def repeated_number(value: Value) -> float | None:
+    """The number that all elements of a float constant of any size are; None for anything else."""
+    node = strip_identity(value).node
+    while node.op == "Reshape":
+        node = strip_identity(node.inputs[0]).node
+    if node.op != "Const" or "value" not in node.proto.attr:
+        return None
+    return repeated_float(node.proto.attr["value"].tensor)
 
 
 def constant_ints(value: Value) -> tuple[int, ...] | None:

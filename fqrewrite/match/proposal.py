@@ -84,6 +84,8 @@ class SiteProposal(msgspec.Struct, frozen=True, kw_only=True):
         inner: the other operations that are part of it; their results exist in no integer model.
         limits: (min, max) with "fixed".
         layer: the layer that it is, with its weights.
+        marked: with "same", a result that has a quantizer all the same, with the range of the operand.
+        respelled: a node without an integer kernel that becomes another operation which computes the same.
     """
 
     result: Value
@@ -92,6 +94,8 @@ class SiteProposal(msgspec.Struct, frozen=True, kw_only=True):
     inner: tuple[Node, ...] = ()
     limits: tuple[float, float] | None = None
     layer: Layer | None = None
+    marked: Value | None = None
+    respelled: Node | None = None
 
 
 class Decline(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fqrewrite.ir.graph import Node, Value
-from fqrewrite.match.parameters import VARIABLE_OPS
+from fqrewrite.match.parameters import READ_OPS, VARIABLE_OPS
 
-_READS = frozenset({"Identity", "ReadVariableOp"})
 _TABLE_FILLS = ("InitializeTable", "LookupTableImport")
 _OUTSIDE = frozenset({"RestoreV2", "Restore", "RestoreSlice", "Placeholder", "PlaceholderWithDefault"})
 
@@ -51,7 +50,7 @@ def with_initializers(needed: set[Node]) -> set[Node]:
     for node in queue:
         new: list[Node] = []
         if node.op in VARIABLE_OPS:
-            readings = [use for use, slot in node.uses if slot == 0 and use.op in _READS and not use.controls]
+            readings = [use for use, slot in node.uses if slot == 0 and use.op in READ_OPS and not use.controls]
             assign = initializer(node)
             new = [*readings, *([assign] if assign else [])]
         elif "Table" in node.op:

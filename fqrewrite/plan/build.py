@@ -105,18 +105,28 @@ class _Planner:
             quantizers=tuple(map(origins.quantizer, quantizers)),
             left_out=tuple(map(origins.left_out, ledger.left_out)),
             notes=ledger.notes,
-            sums=tuple(ledger.sums),
+            respelled=tuple(ledger.respelled),
             preparation=preparation,
             layers=len(names | {entry.name for entry in ledger.left_out if entry.kind == "layer"}),
         )
 
-    def _proposals(self, phase: Phase, order: list[Node] | None = None) -> Iterator[tuple[str, Proposal]]:
-        """What the rules of a phase say, rule by rule; each proposal is acted on before the next one is asked for."""
+    def _proposals(
+        self, phase: Phase, order: list[Node] | None = None, among: set[Node] | None = None
+    ) -> Iterator[tuple[str, Proposal]]:
+        """What the rules of a phase say, rule by rule; each proposal is acted on before the next one is asked for.
+
+        Args:
+            phase: the phase.
+            order: all nodes, in the order in which each rule is to meet them; None for that of the graph.
+            among: the only nodes that rules are asked about; None for all.
+        """
         graph = self.analysis.graph
         for rule in rules_of(phase):
             if self.config.placement not in rule.placements:
                 continue
             nodes = graph.by_op(*rule.ops)
+            if among is not None:
+                nodes = [node for node in nodes if node in among]
             if order is not None:
                 wanted = set(nodes)
                 nodes = [node for node in order if node in wanted]
@@ -156,6 +166,7 @@ class _Planner:
                 if layer.node in self.folds:
                     text = f"{layer.node.name}: {proposal.output} is a second batch norm behind it; it stays"
                     self.ledger.note(Note(code="second-batch-norm", text=text))
+                    self.planning.unfolded.append(proposal.output.node)
                     continue
                 item = fold_item(proposal, self.ledger.names, self.config.freeze_bn_delay, rule)
                 self.folds[layer.node] = item
@@ -166,6 +177,7 @@ class _Planner:
                 if proposal.layer is not None and proposal.layer.node in self.folds:
                     proposal = msgspec.structs.replace(proposal, layer=None)  # another batch norm is folded into it
                 self.ledger.decline(proposal)
+                self.planning.unfolded.append(proposal.node)
                 if proposal.layer is not None:
                     self.analysis.set_aside.add(proposal.layer.node)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fqrewrite.ir.graph import Value
-from fqrewrite.proto.attrs import get_bool, get_ints, get_type
+from fqrewrite.proto.attrs import get_bool, get_int, get_ints, get_type
 from fqrewrite.proto.dtypes import DT_FLOAT, dtype_name
 from fqrewrite.proto.tensors import to_numpy
 
@@ -145,6 +145,27 @@ def _squeeze(proto: Any, operands: Sequence[Array]) -> Array:
     return operands[0].squeeze(axes or None)
 
 
+def _strided_slice(proto: Any, operands: Sequence[Array]) -> Array:
+    """numpy's basic indexing, which TensorFlow took over; its bit masks say what stands at each place of the index."""
+    source, begin, end, strides = operands
+    masks = {
+        name: get_int(proto, f"{name}_mask", 0) for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    }
+    index: list[Any] = []
+    for place, (first, last, step) in enumerate(zip(begin.tolist(), end.tolist(), strides.tolist(), strict=True)):
+        said = {name for name, mask in masks.items() if mask >> place & 1}
+        if "ellipsis" in said:
+            index.append(Ellipsis)
+        elif "new_axis" in said:
+            index.append(None)
+        elif "shrink_axis" in said:
+            index.append(first)
+        else:
+            index.append(slice(None if "begin" in said else first, None if "end" in said else last, step))
+    sliced: Array = source[tuple(index)]
+    return sliced
+
+
 def _matmul(proto: Any, operands: Sequence[Array]) -> Array:
     a, b = operands
     product: Array = (a.T if get_bool(proto, "transpose_a", False) else a) @ (
@@ -171,6 +192,7 @@ _ACTIONS: dict[str, Callable[[Any, Sequence[Array]], Array]] = {
     "Squeeze": _squeeze,
     "ExpandDims": _expand_dims,
     "ConcatV2": _concat,
+    "StridedSlice": _strided_slice,
     "Cast": _cast,
     "Sum": _sum,
     "MatMul": _matmul,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from fqrewrite.config.settings import LayerSettings
 from fqrewrite.config.targets import without_kernels
 from fqrewrite.ir.graph import Node, Value
+from fqrewrite.match.batch_norm import batch_norm
 from fqrewrite.match.labels import before_labels
 from fqrewrite.match.parameters import is_float, is_scalar
 from fqrewrite.match.proposal import Decline, SiteProposal
@@ -20,6 +21,7 @@ from fqrewrite.plan.quantizers import Owner, join
 from fqrewrite.plan.ties import Ties
 
 _INITIAL = (-6.0, 6.0)
+_HANDS_ON = frozenset({"Identity", "IdentityN", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"})
 
 
 class IntegerPlacement:
@@ -37,16 +39,31 @@ class IntegerPlacement:
 
     def place(self) -> None:
         """Makes the items."""
+        self._assume_moving_averages()
         results = before_labels(self.planning.graph, self.analysis.outputs)
         self.analysis.forward = ancestors(value.node for value in results)
         self._find_kernels()
         for kernel in self._reached(results):
             self._operands(kernel)
             self._result(kernel)
+        for value in results:
+            self._moved_input(value)
         self.ledger.tie(self.ties)
 
+    def _assume_moving_averages(self) -> None:
+        """Takes batch statistics for the parameters that stand in their place in the inference graph."""
+        parameters = self.analysis.parameters
+        norms = [batch_norm(node, parameters) for node in self.planning.unfolded]
+        parameters.assume(
+            value
+            for norm in norms
+            if norm is not None and norm.moving_mean is not None and norm.moving_variance is not None
+            for value in (norm.mean, norm.variance)
+            if value is not None
+        )
+
     def _find_kernels(self) -> None:
-        for rule, proposal in self.planning.proposals("site"):
+        for rule, proposal in self.planning.proposals("site", among=self.analysis.forward):
             if isinstance(proposal, SiteProposal):
                 nodes = (proposal.result.node, *proposal.inner)
                 if self.analysis.parameters.is_parameter(proposal.result) or not is_float(proposal.result):
@@ -82,14 +99,18 @@ class IntegerPlacement:
                 continue
             seen.add(node)
             kernel = self.kernels.get(node)
-            if kernel is not None and self._is_wanted(kernel):
+            if kernel is None:
+                self._leave_float(node)
+                queue += [operand.node for operand in node.inputs]
+            elif self._is_wanted(kernel):
                 found[kernel.result.node] = kernel
                 queue += [operand.node for operand in kernel.operands]
             else:
-                for part in (node,) if kernel is None else (kernel.result.node, *kernel.inner):
-                    self.kernels.pop(part, None)
-                    self._leave_float(part)
-                    queue += [operand.node for operand in part.inputs]
+                parts = {kernel.result.node, *kernel.inner}
+                for part in parts:
+                    del self.kernels[part]
+                seen |= parts
+                queue += [operand.node for operand in kernel.operands]
         return [found[node] for node in self.analysis.order if node in found]
 
     def _is_wanted(self, kernel: SiteProposal) -> bool:
@@ -98,9 +119,11 @@ class IntegerPlacement:
         if kernel.layer is not None and node in self.analysis.set_aside:
             return False
         if not self.builder.in_scope(node.name):
-            self.ledger.leave_out_tensor(
-                kernel.result, "outside-scope", f"it is outside the scope {self.builder.scope!r}"
-            )
+            reason = f"it is outside the scope {self.builder.scope!r}"
+            if kernel.layer is not None:
+                self.ledger.leave_out_layer(node, "outside-scope", reason)
+            else:
+                self.ledger.leave_out_tensor(kernel.result, "outside-scope", reason)
             return False
         if kernel.kind not in ("same", "given"):
             settings = self._settings(kernel)
@@ -131,8 +154,10 @@ class IntegerPlacement:
     def _result(self, kernel: SiteProposal) -> None:
         """Quantizes what a kernel computes, and the weights that it reads."""
         if kernel.kind in ("same", "given"):
+            self._marked(kernel)
             return
-        self.ledger.sums += [node.name for node in (kernel.result.node, *kernel.inner) if node.op == "AddN"]
+        if kernel.respelled is not None:
+            self.ledger.respelled.append(kernel.respelled.name)
         rule, settings, layer = self.rules[kernel.result.node], self._settings(kernel), kernel.layer
         fold = None if layer is None else self.planning.folds.get(layer.node)
         if layer is not None:
@@ -152,6 +177,36 @@ class IntegerPlacement:
             spec = RangeSpec(source="ema", initial=_INITIAL, decay=settings.activations.ema_decay)
         is_output = kernel.result in self.analysis.outputs
         self._quantize(kernel.result, "activation", spec, owner, takes_name=is_output)
+
+    def _marked(self, kernel: SiteProposal) -> None:
+        """Gives a result that has its range from the operand a quantizer with that range."""
+        if kernel.marked is None:
+            return
+        root, settings = self._root(kernel.operands[0]), self._settings(kernel)
+        owner = Owner(None, None, settings.activations, self.rules[kernel.result.node], settings.activations_origin)
+        limits = self.ties.common_limits([root])
+        if limits is not None:
+            spec = RangeSpec(source="constant", minimum=limits[:1], maximum=limits[1:])
+            self.ties.fix(kernel.marked, limits)
+        else:
+            spec = RangeSpec(source="ema", initial=_INITIAL, decay=settings.activations.ema_decay)
+            self.ties.tie(kernel.marked, [root])
+        self._quantize(kernel.marked, "activation", spec, owner, takes_name=kernel.marked in self.analysis.outputs)
+
+    def _moved_input(self, result: Value) -> None:
+        """Quantizes an input of the graph that nothing but moving, pooling or resizing makes a result of."""
+        root, moved = result, False
+        while (kernel := self.kernels.get(root.node)) is not None and kernel.kind == "same":
+            moved = moved or root.node.op not in _HANDS_ON
+            root = kernel.operands[0]
+        node = root.node
+        if not moved or node.inputs or self.ties.knows(root) or self.analysis.parameters.is_parameter(root):
+            return
+        settings = self.planning.settings.for_layer((node.name,), node.op)
+        if is_float(root) and settings.quantize:
+            owner = Owner(None, None, settings.activations, "same_range", settings.activations_origin)
+            spec = RangeSpec(source="ema", initial=_INITIAL, decay=settings.activations.ema_decay)
+            self._quantize(root, "input", spec, owner)
 
     def _operands(self, kernel: SiteProposal) -> None:
         """Quantizes those operands of a kernel that no kernel computes."""

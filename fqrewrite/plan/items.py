@@ -276,7 +276,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         config: the configuration as resolved.
         outputs: the tensors that are the point of the graph, ``node:port``.
         folds, quantizers, left_out, notes: what is done, and what is not.
-        sums: names of AddN nodes of two inputs that become Add, which has an integer kernel.
+        respelled: names of operations without integer kernels that become others which compute the same: AddN of two
+            inputs an Add, Square a Mul, Neg a Mul by -1.
         layers: number of quantizable layers seen.
         preparation: what is done to the graph before; names in the plan are those of the prepared graph.
     """
@@ -291,7 +292,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     quantizers: tuple[QuantizerItem, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[Note, ...] = ()
-    sums: tuple[str, ...] = ()
+    respelled: tuple[str, ...] = ()
     layers: int = 0
     preparation: Preparation = Preparation()
 

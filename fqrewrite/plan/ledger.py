@@ -19,7 +19,7 @@ class Ledger:
         self.names = names
         self.folds: list[FoldItem] = []
         self.quantizers: list[QuantizerItem] = []
-        self.sums: list[str] = []
+        self.respelled: list[str] = []
         self._left_out: dict[tuple[str, str], LeftOut] = {}
         self._notes: dict[Note, None] = {}
 

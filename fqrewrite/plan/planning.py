@@ -15,7 +15,7 @@ from fqrewrite.plan.names import Names
 from fqrewrite.plan.quantizers import QuantizerBuilder
 
 Proposals = Callable[..., Iterator[tuple[str, Proposal]]]
-"""``proposals(phase, order=None)``: what the rules of a phase say, with the rule's name; see `plan.build`."""
+"""``proposals(phase, order=None, among=None)``: what the rules say, with the rule's name; see `plan.build`."""
 
 
 class Planning:
@@ -30,6 +30,7 @@ class Planning:
         proposals: asks the rules of a phase.
         layer_settings: the settings of each layer that was found.
         folds: the fold of each layer that has one.
+        unfolded: the outputs of batch norms that stay.
     """
 
     def __init__(self, analysis: Analysis, config: Config, proposals: Proposals) -> None:
@@ -41,6 +42,7 @@ class Planning:
         self.proposals = proposals
         self.layer_settings: dict[Node, LayerSettings] = {}
         self.folds: dict[Node, FoldItem] = {}
+        self.unfolded: list[Node] = []
 
     @property
     def graph(self) -> Graph:

@@ -2,6 +2,7 @@
 
     activations    config, what an integer kernel fixes, ranges file, checkpoint when it was trained
     weights        config, ranges file, checkpoint when it was trained, the constant weights themselves
+    constants      config, ranges file, the constants themselves, checkpoint
 
 Tensors that share a range get the union of what is known about each (`plan.ties`).
 
@@ -10,6 +11,7 @@ A range that nobody knows is an error: the initial values of the training graph 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -177,6 +179,12 @@ class _Resolver:
         if item.tensor in self.sources.file:
             self.origins[item.id] = "ranges file"
             return self._from_file(item)
+        if item.role == "constant":
+            # The training graph, too, takes the range of this very step, which a checkpoint does not have yet.
+            with contextlib.suppress(_Unknown):
+                found = self._from_weights(item, _Unknown())
+                self.origins[item.id] = "weights"
+                return found
         try:
             found = self._from_checkpoint(item)
         except _Unknown as reason:

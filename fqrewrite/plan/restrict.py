@@ -27,8 +27,8 @@ def restrict(plan: Plan, graph: Container[str]) -> Plan:
     kept = {item.id for item in folds}
     quantizers = tuple(item for found in plan.quantizers if (item := _quantizer(found, graph, kept)) is not None)
     left_out = tuple(entry for entry in plan.left_out if _concerns(entry, graph))
-    sums = tuple(name for name in plan.sums if name in graph)
-    return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers, left_out=left_out, sums=sums)
+    respelled = tuple(name for name in plan.respelled if name in graph)
+    return msgspec.structs.replace(plan, folds=folds, quantizers=quantizers, left_out=left_out, respelled=respelled)
 
 
 def leave_to_others(plan: Plan, graph: Graph, others: Collection[Node]) -> Plan:

@@ -131,6 +131,23 @@ def float_scalar(tensor_proto: Any) -> float | None:
     return float(_elements(tensor_proto, 1)[0])
 
 
+def repeated_float(tensor_proto: Any) -> float | None:
+    """Returns the value that all elements of a float tensor have; None for other dtypes, or when they differ.
+
+    Cost is linear in the number of elements.
+
+    Raises:
+        GraphError: the TensorProto contradicts itself (code tensor-malformed).
+    """
+    if tensor_proto.dtype not in (dtypes.DT_FLOAT, dtypes.DT_DOUBLE, dtypes.DT_HALF):
+        return None
+    count = element_count(tensor_proto)
+    if not count:
+        return None
+    first, *others = _elements(tensor_proto, count)
+    return None if any(other != first for other in others) else float(first)
+
+
 def scalar_value(tensor_proto: Any) -> bool | int | float | None:
     """Returns the value of a float, int32, int64 or bool tensor of exactly one element; None for any other.
 

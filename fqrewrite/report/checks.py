@@ -59,8 +59,9 @@ def _conversion_lines(conversion: Conversion) -> list[tuple[str, str]]:
     for output in conversion.outputs:
         unit = "LSB" if output.scale is not None else "(no scale)"
         agreement = "" if output.argmax_agreement is None else f", argmax equal in {output.argmax_agreement:.1%}"
-        difference = f"max {output.max_error:.3g}, mean {output.mean_error:.3g} {unit}"
-        lines.append(("difference", f"{printable(output.tensor)}: {difference}{agreement}"))
+        difference = f"mean {output.mean_error:.3g}, 99% to {output.p99_error:.3g}, max {output.max_error:.3g} {unit}"
+        ratio = "" if output.sqnr_db is None else f", SQNR {output.sqnr_db:.1f} dB"
+        lines.append(("difference", f"{printable(output.tensor)}: {difference}{ratio}{agreement}"))
     return lines
 
 

@@ -1,8 +1,8 @@
-"""What the layer rules share: the conditions under which an operation is a layer."""
+"""What the layer rules share: the conditions under which an operation is a layer, and the listing of others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from fqrewrite.ir.graph import Node
 from fqrewrite.match.analysis import Analysis
@@ -41,3 +41,17 @@ def propose_layer(
         yield LayerProposal(Layer(node, kind, slot))
         return
     yield Decline(kind="layer", node=node, code=code, reason=reason)
+
+
+def list_layers(why: Mapping[str, str]) -> Callable[[Node, Analysis], Iterator[Proposal]]:
+    """What a rule proposes whose operations stay float: they are listed, but for those that compute parameters.
+
+    Args:
+        why: the reason by op type.
+    """
+
+    def propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
+        if not all(analysis.parameters.is_parameter(operand) for operand in node.inputs):
+            yield Decline(kind="layer", node=node, code="layer-not-quantizable", reason=why[node.op])
+
+    return propose

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+
 from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.analysis import Analysis
-from fqrewrite.match.parameters import constant_float, static_shape
+from fqrewrite.match.layers import Layer
+from fqrewrite.match.parameters import constant_float, is_scalar, repeated_number, static_shape, strip_identity
 from fqrewrite.match.pattern import Bind, Pattern
+from fqrewrite.proto.attrs import get_str
 
 RELU = frozenset({"Relu", "Relu6"})
 _ADD = frozenset({"Add", "AddV2", "BiasAdd"})
-_SHAPE_ONLY = frozenset({"Squeeze", "BatchToSpaceND", "ExpandDims"})
 
 
 class Chain:
@@ -36,16 +39,31 @@ class Chain:
         if reader is not None and reader[0].op in RELU:
             self._take(between, reader[0])
 
-    def take_bias(self, *, reshapes: bool) -> None:
-        """Takes in the addition of one number per channel; with `reshapes`, also behind a Reshape (Tensordot)."""
-        passed = _SHAPE_ONLY | {"Reshape"} if reshapes else _SHAPE_ONLY
-        reader, between = self._reader(passed)
-        if reader is not None and is_bias(*reader, self.analysis):
-            self._take(between, reader[0])
+    def take_biases(self, layer: Layer, *, biased: bool) -> None:
+        """Takes in additions of one number per channel, which the converter adds up to one bias.
 
-    def take_relu_behind_shapes(self, *, reshapes: bool) -> None:
-        """As `take_relu`, also behind operations that only change the shape."""
-        reader, between = self._reader(_SHAPE_ONLY | {"Reshape"} if reshapes else _SHAPE_ONLY)
+        It (TensorFlow 2.21) quantizes the bias of a convolution whose numbers are all the same with the scale of the
+        first channel, so that one number for all channels is no bias there, unless it is added to another one.
+
+        Args:
+            layer: what the chain begins with; behind a matmul, a Reshape may stand between (Tensordot).
+            biased: whether there is a bias already.
+        """
+        is_matmul = layer.kind == "matmul"
+        passed = _moved(layer)
+        while True:
+            reader, between = self._reader(passed)
+            if reader is None or not is_bias(*reader, layer.channels, self.analysis):
+                return
+            node, slot = reader
+            if not biased and not is_matmul and _is_uniform(node.inputs[1 - slot], layer.channels):
+                return
+            self._take(between, node)
+            biased = True
+
+    def take_relu_behind_shapes(self, layer: Layer) -> None:
+        """As `take_relu`, also behind operations that only move the results of the layer that the chain begins with."""
+        reader, between = self._reader(_moved(layer) | {"ExpandDims"})
         if reader is not None and reader[0].op in RELU:
             self._take(between, reader[0])
 
@@ -61,6 +79,20 @@ class Chain:
             between.append(reader[0])
             reader = sole_reader(reader[0].value(), self.analysis)
         return reader, between
+
+
+def _moved(layer: Layer) -> frozenset[str]:
+    """Operations that move the results of a layer, and behind which the converter finds its bias.
+
+    An atrous convolution, VALID between SpaceToBatchND and BatchToSpaceND, becomes a dilated one.
+    """
+    node = layer.node
+    if layer.kind == "matmul":
+        return frozenset({"Squeeze", "Reshape"})
+    is_atrous = strip_identity(node.inputs[layer.data_slot]).node.op == "SpaceToBatchND"
+    if is_atrous and get_str(node.proto, "padding", "") == "VALID":
+        return frozenset({"Squeeze", "BatchToSpaceND"})
+    return frozenset({"Squeeze"})
 
 
 def sole_reader(value: Value, analysis: Analysis) -> tuple[Node, int] | None:
@@ -89,21 +121,34 @@ def inner_nodes(result: Value, x: Value, analysis: Analysis) -> tuple[Node, ...]
     return tuple(inner)
 
 
-def number(expected: float) -> Pattern:
-    """A constant of one element with this value."""
+def number(expected: float, *, exact: bool = False, shape: tuple[int, ...] | None = None) -> Pattern:
+    """A constant of one element with this value.
+
+    Args:
+        expected: the value.
+        exact: whether it must be the nearest float32, or may differ by a ten thousandth.
+        shape: what the constant must have; None for any.
+    """
+    nearest: float = struct.unpack("<f", struct.pack("<f", expected))[0]
+    tolerance = 0.0 if exact else 1e-4 * max(1.0, abs(expected))
 
     def is_it(value: Value) -> bool:
         found = constant_float(value)
-        return found is not None and abs(found - expected) < 1e-4 * max(1.0, abs(expected))
+        return (
+            found is not None and abs(found - nearest) <= tolerance and (shape is None or static_shape(value) == shape)
+        )
 
     return Bind(where=is_it)
 
 
-def is_bias(node: Node, slot: int, analysis: Analysis) -> bool:
-    """Whether a node adds one number per channel to what it has at an input slot.
+def is_bias(node: Node, slot: int, channels: int | None, analysis: Analysis) -> bool:
+    """Whether a node adds one number per channel, or one for all of them, to what it has at an input slot.
 
-    One number for all channels is no bias: the converter (TensorFlow 2.21) quantizes a bias whose numbers are all the
-    same with the scale of the first channel.
+    Args:
+        node: any operation.
+        slot: of its inputs, the one that has the channels.
+        channels: how many there are; None when that is not known.
+        analysis: the graph around it.
     """
     if len(node.inputs) != 2 or not (node.op in _ADD or (node.op == "Sub" and slot == 0)):
         return False
@@ -113,4 +158,10 @@ def is_bias(node: Node, slot: int, analysis: Analysis) -> bool:
     shape = static_shape(other)
     if shape is None:
         return node.op == "BiasAdd"
-    return bool(shape) and all(size == 1 for size in shape[:-1]) and (shape[-1] != 1 or node.op == "BiasAdd")
+    return all(size == 1 for size in shape[:-1]) and (not shape or channels is None or shape[-1] in (1, channels))
+
+
+def _is_uniform(bias: Value, channels: int | None) -> bool:
+    """Whether a bias is known to be one number, and not 0, for several channels."""
+    number = repeated_number(bias)
+    return number != 0 if number is not None else is_scalar(bias) and channels != 1

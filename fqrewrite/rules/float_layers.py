@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from fqrewrite.ir.graph import Node
-from fqrewrite.match.analysis import Analysis
-from fqrewrite.match.proposal import Decline, Proposal, Rule
+from fqrewrite.match.proposal import Rule
+from fqrewrite.rules._layer import list_layers
 
 _WHY = {
     "Conv3D": "the integer runtime has no 3-D convolution",
@@ -27,16 +24,10 @@ _WHY = {
 }
 
 
-def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
-    parameters = [analysis.parameters.is_parameter(operand) for operand in node.inputs]
-    if not all(parameters):
-        yield Decline(kind="layer", node=node, code="layer-not-quantizable", reason=_WHY[node.op])
-
-
 RULE = Rule(
     name="float_layers",
     phase="layer",
     ops=tuple(_WHY),
     summary="3-D, sparse, recurrent and grappler-fused layers stay float and are listed.",
-    propose=_propose,
+    propose=list_layers(_WHY),
 )

@@ -11,8 +11,7 @@ from fqrewrite.match.proposal import Decline, Proposal, Rule
 
 _NO_KERNEL = "the integer runtime has no integer kernel for it"
 _WHY = {
-    "AddN": "the runtime's kernel gives wrong numbers; write Add",
-    "Square": f"{_NO_KERNEL}; write Mul",
+    "AddN": "the runtime's kernel gives wrong numbers; add in pairs",
     "Softplus": "it becomes Exp, Add and Log without ranges between them; write it so",
     "Selu": "it becomes several operations without ranges between them",
     "Softsign": "it becomes several operations without ranges between them",
@@ -21,7 +20,7 @@ _WHY = {
     "Erfc": "it has a kernel only as part of a GELU, and the converter fails without",
     "Div": "its integer kernel fails when it is run; multiply by the reciprocal",
     "Cast": "it makes floats of other numbers",
-    **dict.fromkeys(("Elu", "Neg", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "LRN", "Cumsum", "Pow"), _NO_KERNEL),
+    **dict.fromkeys(("Elu", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "LRN", "Cumsum", "Pow"), _NO_KERNEL),
 }
 
 
@@ -37,7 +36,7 @@ RULE = Rule(
     phase="site",
     rank=3,
     ops=tuple(_WHY),
-    summary="`Elu`, `Neg`, `Floor`, `Square`, `Cumsum`, `Sin`, `LRN`, `AddN`, divisions and some more stay float in "
+    summary="`Elu`, `Floor`, `Cumsum`, `Sin`, `LRN`, `AddN` of three or more, divisions and some more stay float in "
     "the integer runtime, and are listed.",
     propose=_propose,
     placements=("integer",),

@@ -21,7 +21,8 @@ _TANH = Op(
     "Tanh", Op("Mul", Op("Add|AddV2", _X, _CUBE, commutative=True), number(math.sqrt(2 / math.pi)), commutative=True)
 )
 _ONE_PLUS = Op("Add|AddV2", number(1), OneOf(_ERF, _TANH), commutative=True)
-_GELU = Op("Mul", _HALF, OneOf(_ERFC, _ONE_PLUS), commutative=True)
+# The half comes first, or the converter sees several operations.
+_GELU = Op("Mul", _HALF, OneOf(_ERFC, _ONE_PLUS))
 
 
 def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:

@@ -6,18 +6,23 @@ from collections.abc import Iterator
 
 from fqrewrite.ir.graph import Node
 from fqrewrite.match.analysis import Analysis
+from fqrewrite.match.parameters import constant_float
 from fqrewrite.match.pattern import Bind, OneOf, Op
 from fqrewrite.match.proposal import Proposal, Rule, SiteProposal
+from fqrewrite.match.ranks import is_last_axis
 from fqrewrite.rules._site import inner_nodes
 
 _X = Bind("x")
-_SUM = Op("Sum", OneOf(Op("Square", _X), Op("Mul", _X, _X)), Bind())
-_NORMALIZED = Op("Mul", _X, Op("Rsqrt", Op("Maximum", _SUM, Bind(), commutative=True)), commutative=True)
+_SUM = Op("Sum", Op("Square", _X), Bind("axes"))
+_EPSILON = Bind(where=lambda value: constant_float(value) is not None)
+_PLUS_EPSILON = Op("Maximum|Add|AddV2", _SUM, _EPSILON, commutative=True)
+# Swapped, or with x * x for the square, the converter sees several operations.
+_NORMALIZED = OneOf(Op("Mul", _X, Op("Rsqrt", _PLUS_EPSILON)), Op("RealDiv", _X, Op("Sqrt", _PLUS_EPSILON)))
 
 
 def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     found = _NORMALIZED.match(node.value())
-    if found is not None:
+    if found is not None and is_last_axis(found["axes"], found["x"]):
         inner = inner_nodes(node.value(), found["x"], analysis)
         if inner is not None:
             limits = (-1.0, 127 / 128)
@@ -27,8 +32,8 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
 RULE = Rule(
     name="l2_normalization",
     phase="site",
-    ops=("Mul",),
-    summary="L2 normalisation in pieces is one kernel; its result has the range [-1, 127/128].",
+    ops=("Mul", "RealDiv"),
+    summary="L2 normalisation over the last axis, in pieces, is one kernel; its result has the range [-1, 127/128].",
     propose=_propose,
     placements=("integer",),
 )

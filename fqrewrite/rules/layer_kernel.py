@@ -15,15 +15,13 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     if layer is None:
         return
     results = analysis.results.get(layer)
-    reshapes = layer.kind == "matmul"
     if results is not None:
         chain = Chain(results[-1], (node, *(value.node for value in results)), analysis)
     else:
         chain = Chain(node.value(), (node,), analysis)
-        if layer.kind != "batch_matmul":
-            chain.take_bias(reshapes=reshapes)
     if layer.kind != "batch_matmul":
-        chain.take_relu_behind_shapes(reshapes=reshapes)
+        chain.take_biases(layer, biased=results is not None)
+        chain.take_relu_behind_shapes(layer)
     operand = node.inputs[layer.data_slot]
     yield SiteProposal(result=chain.result, operands=(operand,), inner=chain.inner, layer=layer)
 

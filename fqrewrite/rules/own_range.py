@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from fqrewrite.ir.graph import Node
 from fqrewrite.match.analysis import Analysis
-from fqrewrite.match.parameters import constant_float
-from fqrewrite.match.proposal import Proposal, Rule, SiteProposal
+from fqrewrite.match.parameters import constant_float, is_constant, strip_identity
+from fqrewrite.match.proposal import Decline, Proposal, Rule, SiteProposal
+from fqrewrite.rules._site import RELU
 
 _ONE = ("Relu", "Relu6", "LeakyRelu", "Abs", "Exp", "Log", "Sqrt", "Rsqrt", "Sum", "Mean", "Prod", "Pow")
 _TWO = ("SquaredDifference", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
@@ -16,8 +17,16 @@ _TWO = ("SquaredDifference", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMat
 def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     if node in analysis.layers or (node.op == "Pow" and constant_float(node.inputs[1]) != 2):
         return
+    if node.op in RELU and _is_quotient(strip_identity(node.inputs[0]).node):
+        reason = "it becomes part of the division in front of it, whose integer kernel fails when it is run"
+        yield Decline(kind="tensor", node=node, code="float-in-runtime", reason=reason, keeps_result_float=True)
+        return
     operands = node.inputs[:2] if node.op in _TWO else node.inputs[:1]
     yield SiteProposal(result=node.value(), operands=tuple(operands))
+
+
+def _is_quotient(node: Node) -> bool:
+    return node.op in ("RealDiv", "Div") and not is_constant(node.inputs[1])
 
 
 RULE = Rule(

@@ -13,7 +13,8 @@ from fqrewrite.rules._site import inner_nodes
 
 _NEGATIVE = Op("Relu", Op("Neg", Bind("x")))
 _SLOPED = Op("Mul", Bind("alpha"), _NEGATIVE, commutative=True)
-_PRELU = Op("Add|AddV2", Op("Relu", Bind("x")), _SLOPED, commutative=True)
+# The negative side first, the converter sees several operations.
+_PRELU = Op("Add|AddV2", Op("Relu", Bind("x")), _SLOPED)
 
 
 def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fqrewrite.ir.graph import Node
+from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.parameters import is_float
 from fqrewrite.match.proposal import Proposal, Rule, SiteProposal
+from fqrewrite.proto.attrs import get_int
 
 _SLOTS = {"Split": 1}
+_SPLITS = {"Split": "num_split", "SplitV": "num_split", "Unpack": "num"}
 _OPS = (
     *("Identity", "IdentityN", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"),
     *("Reshape", "Squeeze", "ExpandDims", "Transpose", "Pad", "MirrorPad", "Tile", "BroadcastTo"),
@@ -23,8 +25,28 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     if node.op == "IdentityN" and any(user.inputs[slot].port for user, slot in node.uses):
         return  # it hands on several tensors; behind a custom gradient (swish), the others are there for that alone
     operand = node.inputs[_SLOTS.get(node.op, 0)]
+    if node.op == "IdentityN" and any(_is_read(node.value(port), analysis) for port in range(1, len(node.inputs))):
+        return  # several results with a range each; tf.nn.silu and other custom gradients read the first alone
     if is_float(node.value()):
-        yield SiteProposal(result=node.value(), operands=(operand,), kind="same")
+        marked = _marked(node, analysis)
+        yield SiteProposal(result=node.value(), operands=(operand,), kind="same", marked=marked)
+
+
+def _marked(node: Node, analysis: Analysis) -> Value | None:
+    """The first result of a split that is read, when others are not.
+
+    The converter (TensorFlow 2.21) computes such a split in integers or in float, at random, unless there is a
+    quantizer behind one of its results.
+    """
+    if node.op not in _SPLITS:
+        return None
+    results = [node.value(port) for port in range(get_int(node.proto, _SPLITS[node.op], 1))]
+    read = [value for value in results if _is_read(value, analysis)]
+    return read[0] if 0 < len(read) < len(results) else None
+
+
+def _is_read(value: Value, analysis: Analysis) -> bool:
+    return value in analysis.outputs or any(user in analysis.forward for user, _ in value.uses())
 
 
 RULE = Rule(
@@ -33,7 +55,7 @@ RULE = Rule(
     rank=2,
     ops=_OPS,
     summary="Reshaping, transposing, padding, pooling, resizing, slicing, splitting and gathering hand on the range "
-    "of their input; no quantizer stands behind them.",
+    "of their input; no quantizer stands behind them, but behind one result of a split of which others are unused.",
     propose=_propose,
     placements=("integer",),
 )

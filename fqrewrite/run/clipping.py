@@ -38,7 +38,8 @@ def chosen_range(measured: TensorStatistics, method: Method, percentile: float |
             low, high = measured.minimum, measured.maximum
         elif method == "percentile":
             assert percentile is not None
-            low, high = (_percentile(share, histogram, measured) for share in (1 - percentile / 100, percentile / 100))
+            shares = 1 - percentile / 100, percentile / 100
+            low, high = (min(max(quantile(share, histogram), measured.minimum), measured.maximum) for share in shares)
         else:
             low, high = _optimal(measured, _Squares(histogram) if method == "mse" else _Divergence(histogram))
     return (float(np.float32(low)),), (float(np.float32(high)),)
@@ -49,8 +50,8 @@ def _average(average: Average) -> tuple[float, float]:
     return average.low / weight, average.high / weight
 
 
-def _percentile(share: float, histogram: Histogram, measured: TensorStatistics) -> float:
-    """The value that this share of all values lies below; linear within a bin."""
+def quantile(share: float, histogram: Histogram) -> float:
+    """The value that this share of all values lies below; linear within a bin. 0 of an empty histogram."""
     import numpy as np
 
     width = 2.0**histogram.exponent
@@ -60,14 +61,15 @@ def _percentile(share: float, histogram: Histogram, measured: TensorStatistics) 
         place = int(np.searchsorted(edges, 0.0))
         lows, highs = np.insert(lows, place, 0.0), np.insert(highs, place, 0.0)
         counts = np.insert(counts, place, histogram.zeros)
+    if not counts.any():
+        return 0.0
     below = np.concatenate([[0.0], np.cumsum(counts)])
     target = share * below[-1]
     found = int(np.clip(np.searchsorted(below, target, side="left") - 1, 0, len(counts) - 1))
     while not counts[found]:
         found += 1
     part = min(max((target - below[found]) / counts[found], 0.0), 1.0)
-    value = lows[found] + part * (highs[found] - lows[found])
-    return float(min(max(value, measured.minimum), measured.maximum))
+    return float(lows[found] + part * (highs[found] - lows[found]))
 
 
 class _Squares:

@@ -10,6 +10,7 @@ import msgspec
 from fqrewrite.errors import InputError
 from fqrewrite.model.statistics_file import Average, Histogram, Method, Statistics, TensorStatistics
 from fqrewrite.run.histogram import GrowingHistogram
+from fqrewrite.run.outliers import Sampler, Stretch
 
 if TYPE_CHECKING:
     import numpy
@@ -46,6 +47,7 @@ class Meter:
         self._averages = [0.0, 0.0] if method == _AVERAGE else None
         self._steps = 0
         self._histogram = GrowingHistogram() if method in HISTOGRAM_METHODS else None
+        self._sampler = Sampler() if method not in HISTOGRAM_METHODS else None
 
     def add(self, values: Array, place: str) -> None:
         """Measures the tensor of one batch.
@@ -71,6 +73,14 @@ class Meter:
             self._averages = [old + rate * (new - old) for old, new in zip(self._averages, (low, high), strict=True)]
         if self._histogram is not None:
             self._histogram.add(values, max(-low, high))
+        if self._sampler is not None:
+            self._sampler.add(values)
+
+    def stretch(self) -> Stretch | None:
+        """How far few values stretch the range; None when it cannot be said, or the method is one against it."""
+        if self._sampler is None or not self._steps:
+            return None
+        return self._sampler.stretch(self._low, self._high)
 
     def record(self) -> TensorStatistics | None:
         """What was measured; None when there was nothing."""

@@ -15,6 +15,7 @@ from fqrewrite.transform import templates
 from fqrewrite.transform.emitter import Emitter
 from fqrewrite.transform.fold import Folded, fold
 from fqrewrite.transform.quantize import Mode, quantize, range_tensors
+from fqrewrite.transform.respell import respell
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -54,11 +55,10 @@ def apply_plan(plan: Plan, editor: Editor, mode: Mode) -> Applied:
     check_applicable(plan, graph, mode)
     if not plan.folds and not plan.quantizers:
         return Applied(editor.log, ())
-    with editor.shared():
-        for name in plan.sums:
-            node = graph.node(name)
-            editor.become(node, templates.ADD, tuple(node.inputs))
     emitter = Emitter(editor, resource=plan.resource_variables)
+    with editor.shared():
+        for name in plan.respelled:
+            respell(graph.node(name), emitter)
     folded: dict[str, Folded] = {}
     results: dict[Value, Value] = {}
     retired: dict[Value, Node] = {}

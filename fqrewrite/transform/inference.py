@@ -17,7 +17,7 @@ from fqrewrite.ir.topology import inside_control_flow, topological_order
 from fqrewrite.match.batch_norm import BatchNorm, find_batch_norms, reduced_axes, statistic
 from fqrewrite.match.dropout import Dropout, find_dropouts
 from fqrewrite.match.moving_average import waits
-from fqrewrite.match.parameters import Parameters, dtype_of, read_variable, static_shape
+from fqrewrite.match.parameters import READ_OPS, Parameters, dtype_of, read_variable, static_shape
 from fqrewrite.match.reach import ancestors
 from fqrewrite.proto import NodeDef
 from fqrewrite.proto.attrs import type_attr
@@ -28,7 +28,6 @@ _UPDATE = re.compile(
     r"^(Assign(Add|Sub)?(VariableOp)?|(Resource)?(Sparse)?Apply[A-Z]\w*|(Resource)?CountUpTo|"
     r"(Resource)?Scatter(Nd)?(Update|Add|Sub|Mul|Div|Min|Max))$"
 )
-_READS = frozenset({"Identity", "ReadVariableOp"})
 
 
 class NotConverted(msgspec.Struct, frozen=True):
@@ -102,7 +101,7 @@ def _only_updates(node: Node, known: dict[Node, bool]) -> bool:
         waits_for_updates = bool(node.controls) and all(_only_updates(control, known) for control in node.controls)
         if node.op == "NoOp":
             known[node] = waits_for_updates
-        elif node.op in _READS:
+        elif node.op in READ_OPS:
             is_plain = read_variable(node.value()) is not None
             known[node] = (is_plain and waits_for_updates) or _only_updates(node.inputs[0].node, known)
         else:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from fqrewrite.proto import GraphDef
+
 v1 = tf.compat.v1
 FULL = (-1.0, 127 / 128)
 BIAS = [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -36,6 +38,15 @@ class Case(NamedTuple):
 
 
 CASES: dict[str, Case] = {}
+
+
+def made(name: str) -> tuple[Any, list[str], str]:
+    """The graph of a case, its outputs, and its target."""
+    case = CASES[name]
+    with tf.Graph().as_default() as built:
+        result = case.build()
+    outputs = [output.name for output in (result if isinstance(result, list) else [result])]
+    return GraphDef.FromString(built.as_graph_def().SerializeToString()), outputs, case.target
 
 
 def _add(name: str, expected: str, build: Callable[[], Any], target: str = "int8") -> None:
@@ -373,10 +384,45 @@ def _several() -> None:
         lambda: (lambda a, b: fq(a * tf.sigmoid(b), -2, 2))(*tf.split(conv(image(), channels=4), 2, 3)),
     )
     _add(
-        "unstack: an output unused",
-        "float",
-        lambda: (lambda parts: fq(tf.stack([parts[0], parts[2]], 1)))(tf.unstack(image(), axis=1)),
+        "unstack: an output unused, a quantizer behind another",
+        "integer",
+        lambda: (lambda parts: fq(tf.stack([fq(parts[0]), parts[2]], 1)))(tf.unstack(image(), axis=1)),
     )
+    _add(
+        "split: an output unused, a quantizer behind another",
+        "integer",
+        lambda: (lambda parts: fq(parts[0] + fq(parts[2]), -2, 2))(tf.split(image(), 4, 3)),
+    )
+    _add("conv: bias of equal numbers", "wrong", lambda: fq(tf.nn.bias_add(conv(image()), [2.0] * 5), -4, 4))
+    _add("conv: scalar bias", "wrong", lambda: fq(conv(image()) + 2.0, -4, 4))
+    _add(
+        "conv: two biases, one of equal numbers",
+        "integer",
+        lambda: fq(tf.nn.relu6(tf.nn.bias_add(conv(image()), BIAS) + 3.0), 0, 6),
+    )
+    _add(
+        "conv: scalar bias, per tensor",
+        "integer",
+        lambda: fq(conv(image(), per_tensor(constant(3, 3, 4, 5))) + 2.0, -4, 4),
+    )
+    _add(
+        "conv: scalar bias behind a quantizer",
+        "integer",
+        lambda: fq(tf.nn.relu6(fq(conv(image()), -4, 4) + 3.0), 0, 6),
+    )
+    _add(
+        "transposed conv: scalar bias",
+        "fails",
+        lambda: fq(transposed(image(), per_tensor(constant(3, 3, 5, 4))) + 2.0, -4, 4),
+    )
+    _add("matmul: scalar bias", "integer", lambda: fq(tf.matmul(rows(), per_tensor(constant(16, 5))) + 2.0, -4, 4))
+    for name, move in _MOVES:
+        for behind, expected in (("bias", "float" if name == "expand" else "integer"), ("relu", "integer")):
+            _add(f"conv: {name}, {behind} behind it", expected, partial(_moved, move, behind))
+    _add("conv: atrous, bias and relu", "integer", partial(_atrous, "VALID"))
+    _add("conv: atrous and not VALID", "float", partial(_atrous, "SAME"))
+    _add("l2 norm along the last of two axes", "integer", lambda: fq(tf.nn.l2_normalize(rows(), 1)))
+    _add("l2 norm along another axis", "float", lambda: fq(tf.nn.l2_normalize(image(), 1)))
     _add("argmax", "integer", lambda: tf.argmax(fq(conv(image()), -4, 4), -1))
     _add("argmax: no range in front", "float", lambda: tf.argmax(conv(image()), -1))
     _add("greater, cast to float", "float", lambda: tf.cast(tf.greater(*two()), tf.float32))
@@ -434,6 +480,24 @@ def _several() -> None:
         "integer",
         lambda: (lambda y: fq(tf.reshape(fq(y, -4, 4), [tf.shape(y)[0], -1]), -4, 4))(conv(fq(source(None, 8, 8, 4)))),
     )
+
+
+_MOVES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("squeeze", lambda y: tf.squeeze(y, [0])),
+    ("reshape", lambda y: tf.reshape(y, [64, 5])),
+    ("expand", lambda y: tf.expand_dims(y, 0)),
+)
+
+
+def _moved(move: Callable[[Any], Any], behind: str) -> Any:
+    y = move(conv(image()))
+    return fq(y + tf.constant(BIAS), -4, 4) if behind == "bias" else fq(tf.nn.relu(y), 0, 4)
+
+
+def _atrous(padding: str) -> Any:
+    x = tf.space_to_batch(image(), [2, 2], [[2, 2], [2, 2]])
+    y = tf.nn.conv2d(x, per_channel(constant(3, 3, 4, 5)), 1, padding)
+    return fq(tf.nn.relu(tf.nn.bias_add(tf.batch_to_space(y, [2, 2], [[0, 0], [0, 0]]), BIAS)), 0, 4)
 
 
 def _gate(x: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fqrewrite.check.quantizers import PER_CHANNEL
 from fqrewrite.check.records import Static
 from fqrewrite.check.static import check_graph
 from fqrewrite.check.targets import TARGETS
@@ -115,11 +116,35 @@ def test_operands_of_other_ranges_saturate() -> None:
     assert _codes(_check(more + "max = Maximum(fq_x, fq_z)\n", "max")) == []
 
 
-def test_an_unused_output_of_a_split_is_a_warning() -> None:
-    more = "axis = Const {value: 3}\nsplit = Split(axis, fq_y) {num_split: 2}\n"
-    static = _check(NET + more, "split:1")
-    assert _codes(static) == [("split-output-unused", "warning", "split")]
-    assert static.prediction == "integer"
+@pytest.mark.parametrize("split", ["Split(axis, fq_y) {num_split: 2}", "Unpack(fq_y) {num: 2}"])
+def test_an_unused_output_of_a_split(split: str) -> None:
+    net = NET + f"axis = Const {{value: 3}}\nsplit = {split}\nfq_s = FakeQuantWithMinMaxVars(split:1, lo, hi)\n"
+    static = _check(net, "split:1")
+    assert _codes(static) == [("split-output-unused", "float", "split")]
+    assert _check(net, "fq_s").prediction == "integer"
+    assert _check(net, "split:0", "split:1").prediction == "integer"
+
+
+@pytest.mark.parametrize(
+    ("bias", "expected"),
+    [
+        ("[0.5, 0.5]", "wrong"),
+        ("0.5", "wrong"),
+        ("[0.5, 0.25]", "integer"),
+        ("[0.0, 0.0]", "integer"),
+    ],
+)
+def test_a_bias_of_equal_numbers(bias: str, expected: str) -> None:
+    net = NET.replace("(w, wlo, whi)", "(w, wlos, whis)").replace(
+        "fq_w = FakeQuantWithMinMaxVars", f"fq_w = {PER_CHANNEL}"
+    )
+    net += "wlos = Const {value: [-0.5, -0.25]}\nwhis = Const {value: [0.5, 0.25]}\n"
+    net = net.replace("BiasAdd", "AddV2").replace("{value: [0.5, 0.25]}\nbias", f"{{value: {bias}}}\nbias")
+    static = _check(net)
+    assert static.prediction == expected
+    assert _codes(static) == ([("bias-uniform", "wrong", "bias")] if expected == "wrong" else [])
+    more = "c = Const {value: [0.5, 0.25]}\nbias2 = AddV2(bias, c)\n"
+    assert _check(net.replace("Relu(bias)", "Relu(bias2)") + more).prediction == "integer"
 
 
 def test_targets_differ() -> None:

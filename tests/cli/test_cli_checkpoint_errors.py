@@ -108,28 +108,28 @@ def test_missing_variables(run: Run, folder: Path, copied: Path) -> None:
 
 def test_ranges_that_were_never_trained(run: Run, folder: Path, copied: Path) -> None:
     saved = values(copied)
-    steps = [name for name in saved if name.startswith("conv0/act_quant/") and name.endswith("local_step")]
+    steps = [name for name in saved if name.startswith("conv0/Relu6/quant/") and name.endswith("local_step")]
     write_values(copied, {**saved, **{name: np.zeros_like(saved[name]) for name in steps}})
     refused_eval(run, folder, 1, "range-unknown", "conv0/Relu6:0", "local_step", "--ranges")
-    write_values(copied, {name: value for name, value in saved.items() if name != "conv0/act_quant/min"})
+    write_values(copied, {name: value for name, value in saved.items() if name != "conv0/Relu6/quant/min"})
     error = error_of(copied)
     assert error.code == "range-unknown"
-    assert "conv0/Relu6:0" in error.what and "conv0/act_quant/min is not in the checkpoint" in error.what
+    assert "conv0/Relu6:0" in error.what and "conv0/Relu6/quant/min is not in the checkpoint" in error.what
 
 
 def test_ranges_that_are_none(run: Run, folder: Path, copied: Path) -> None:
     saved = values(copied)
-    write_values(copied, {**saved, "conv0/act_quant/max": np.float32("nan")})
-    refused_eval(run, folder, 3, "range-invalid", "conv0/act_quant/min and max", "not finite")
+    write_values(copied, {**saved, "conv0/Relu6/quant/max": np.float32("nan")})
+    refused_eval(run, folder, 3, "range-invalid", "conv0/Relu6/quant/min and max", "not finite")
 
 
 def test_settings_that_differ_from_the_plan_in_the_model(run: Run, folder: Path, copied: Path) -> None:
     for args, said in (
-        (("--weight-bits", "4"), "'weights' than --weight-bits gives"),
+        (("--weight-bits", "4"), "'weights.bits' than --weight-bits gives"),
         (("--scope", "conv0"), "'scope' than --scope gives"),
     ):
         refused_eval(run, folder, 2, "plan-in-model", said, args=args)
-    (folder / "c.yaml").write_text("version: 1\nactivations: {bits: 4}\n", encoding="utf-8")
+    (folder / "c.yaml").write_text("version: 1\nactivations: {ema_decay: 0.5}\n", encoding="utf-8")
     refused_eval(run, folder, 2, "plan-in-model", "c.yaml:2", args=("-c", "c.yaml"))
 
 

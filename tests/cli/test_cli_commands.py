@@ -12,6 +12,7 @@ from command_line import Run
 
 from fqrewrite import __version__
 from fqrewrite.codes import CODES
+from fqrewrite.config.records import DEFAULT_PRESET
 from fqrewrite.match.refusals import MARKER_NAME
 from fqrewrite.proto import MetaGraphDef
 from fqrewrite.provenance import find_provenance
@@ -130,8 +131,8 @@ def test_an_unknown_code_names_the_nearest(run: Run) -> None:
 
 def test_config_init_is_good_and_changes_nothing(run: Run, folder: Path, model_eval: Path) -> None:
     (folder / "c.yaml").write_text(run("config", "init").out, encoding="utf-8")
-    assert run("config", "init", "--preset", "contrib").out == (folder / "c.yaml").read_text(encoding="utf-8")
-    assert run("config", "check", "c.yaml").out == "c.yaml: good; preset contrib, 0 rules\n"
+    assert run("config", "init", "--preset", "tflite-int8").out == (folder / "c.yaml").read_text(encoding="utf-8")
+    assert run("config", "check", "c.yaml").out == "c.yaml: good; preset tflite-int8, 1 rule\n"
     run("eval", model_eval, "-o", "plain.meta", "-q")
     run("eval", model_eval, "-o", "config.meta", "-q", "-c", "c.yaml")
     plain, config = (MetaGraphDef.FromString((folder / f"{name}.meta").read_bytes()) for name in ("plain", "config"))
@@ -149,7 +150,7 @@ def test_config_init_is_good_and_changes_nothing(run: Run, folder: Path, model_e
 
 def test_config_check_counts_rules(run: Run, folder: Path) -> None:
     (folder / "c.yaml").write_text("rules:\n  - {match: a, quantize: false}\n", encoding="utf-8")
-    assert run("config", "check", "c.yaml").out == "c.yaml: good; preset contrib, 1 rule\n"
+    assert run("config", "check", "c.yaml").out == "c.yaml: good; preset tflite-int8, 2 rules\n"
 
 
 def test_config_schema_takes_what_init_prints(run: Run) -> None:
@@ -166,3 +167,9 @@ def test_config_init_of_an_unknown_preset(run: Run, preset: str) -> None:
     assert done.status == 2
     assert f'there is no preset "{preset}"; the presets are: contrib' in done.err
     assert "[config-preset]" in done.err
+
+
+@pytest.mark.parametrize("command", [("train",), ("eval",), ("plan",), ("calibrate",), ("config", "init")])
+def test_the_help_names_the_default_preset(run: Run, command: tuple[str, ...]) -> None:
+    said = " ".join(run(*command, "--help").out.split())
+    assert f"[default: {DEFAULT_PRESET}]" in said

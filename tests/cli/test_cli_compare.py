@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from calibration import CHECKPOINT, EVAL_GRAPH, FLOAT_LOGITS, fqrewrite, write_pictures
 from command_line import Run, Write, refused, write_in
-from quantized_training import LOGITS, pictures, run_checkpoint, run_graph
+from quantized_training import pictures, run_checkpoint, run_graph
 
 from fqrewrite.errors import FqrewriteError
 from fqrewrite.proto import GraphDef
+
+LOGITS = "logits/act_quant/FakeQuantWithMinMaxVars:0"
+"""What the eval graph of the shipped model gives with preset contrib."""
 
 MODEL = (CHECKPOINT, "--model", EVAL_GRAPH)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from command_line import EXAMPLES, Run, run_in
 from google.protobuf import text_format
+from numeric import FAKE_QUANTS
 from quantized_training import (
     LOGITS,
     pictures,
@@ -27,6 +28,7 @@ from quantized_training import (
 from fqrewrite.cli import cli
 from fqrewrite.match.refusals import MARKER_NAME
 from fqrewrite.proto import GraphDef, MetaGraphDef
+from fqrewrite.proto.tensors import to_numpy
 
 TRAINING = ("Assign", "Apply", "Save", "Restore", "VarHandle", "Variable", "ReadVariable", "Random", "Iterator")
 CONTROL_FLOW = {"Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond", "If", "StatelessIf", "While"}
@@ -58,7 +60,7 @@ def test_a_frozen_graph_is_for_inference_only(trained: Any, logits: Any) -> None
     assert not [op for op in ops if op.startswith(TRAINING) or "Grad" in op or "Backprop" in op]
     assert not ops & CONTROL_FLOW
     assert [node.name for node in graph.node if node.op.startswith("Placeholder")] == ["images"]
-    assert sum(node.op == "FakeQuantWithMinMaxVars" for node in graph.node) == 26
+    assert sum(node.op in FAKE_QUANTS for node in graph.node) == 28
     assert not any(entry.startswith("^") for node in graph.node for entry in node.input)
     labels = np.load(EXAMPLES / "sample.npz")["labels"][:64]
     assert np.mean(logits.argmax(axis=1) == labels) > 0.8
@@ -73,12 +75,12 @@ def test_a_frozen_graph_is_for_inference_only(trained: Any, logits: Any) -> None
 def test_ranges_are_those_of_the_checkpoint(trained: Any) -> None:
     nodes = {node.name: node for node in graph_of(trained.frozen).node}
     saved = values(trained.latest)
-    quantizers = [node for node in nodes.values() if node.op == "FakeQuantWithMinMaxVars"]
+    quantizers = [node for node in nodes.values() if node.op in FAKE_QUANTS]
     for node in quantizers:
         scope = node.name.rpartition("/")[0]
         for end, name in zip(("min", "max"), node.input[1:], strict=True):
-            tensor = nodes[name].attr["value"].tensor
-            assert np.float32(tensor.float_val[0] if tensor.float_val else 0) == saved[f"{scope}/{end}"], scope
+            got = to_numpy(nodes[name].attr["value"].tensor)
+            np.testing.assert_array_equal(got, saved[f"{scope}/{end}"], err_msg=scope)
 
 
 def test_the_numbers_of_the_training_graph_in_inference_form(trained: Any, logits: Any, tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_the_numbers_of_the_training_graph_itself(trained: Any, logits: Any) -> 
     meta = MetaGraphDef.FromString(trained.latest.with_suffix(".meta").read_bytes())
     nodes = {node.name: node for node in meta.graph_def.node}
     for node in meta.graph_def.node:
-        if node.op == "FakeQuantWithMinMaxVars":
+        if node.op in FAKE_QUANTS:
             scope = node.name.rpartition("/")[0]
             node.input[1:] = [f"{scope}/{end}/Read/ReadVariableOp" for end in ("min", "max")]
             assert all(name in nodes for name in node.input)
@@ -159,7 +161,7 @@ def test_variables_that_stay(trained: Any, logits: Any, tmp_path: Path) -> None:
     got = run_checkpoint(tmp_path / "kept.meta", tmp_path / "kept", LOGITS, {"images:0": pictures()})
     np.testing.assert_allclose(logits, got, rtol=1e-5, atol=1e-6)
     kept, saved = values(tmp_path / "kept"), values(trained.latest)
-    assert len(kept) == 57 + 2 * 26
+    assert len(kept) == 57 + 2 * 28
     for name, value in kept.items():
         np.testing.assert_array_equal(value, saved[name], err_msg=name)
 
@@ -217,5 +219,9 @@ def test_resumed_training_is_the_same_training(trained: Any, tmp_path: Path) -> 
 
 def test_other_outputs(trained: Any, tmp_path: Path) -> None:
     evaluate(trained.latest, "-o", tmp_path / "part.pb", "--outputs", "conv0/Relu6")
-    names = [node.name for node in graph_of(tmp_path / "part.pb").node if node.op == "FakeQuantWithMinMaxVars"]
-    assert sorted(names) == [f"conv0/{kind}_quant/FakeQuantWithMinMaxVars" for kind in ("act", "weights")]
+    names = [node.name for node in graph_of(tmp_path / "part.pb").node if node.op in FAKE_QUANTS]
+    assert sorted(names) == [
+        "conv0/Relu6/quant/FakeQuantWithMinMaxVars",
+        "conv0/weights_quant/FakeQuantWithMinMaxVarsPerChannel",
+        "images/quant/FakeQuantWithMinMaxVars",
+    ]

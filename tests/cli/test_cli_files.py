@@ -154,7 +154,7 @@ def test_a_name_that_is_no_utf_8(run: Run, write: Write, folder: Path) -> None:
     write("in.pb", NET)
     odd = os.fsdecode(b"odd\xff")
     (folder / "in.pb").rename(folder / f"{odd}.pb")
-    (folder / f"{odd}.yaml").write_text("rules:\n  - {match: x, quantize: false}\n", encoding="utf-8")
+    (folder / f"{odd}.yaml").write_text("rules:\n  - {match: y, quantize: false}\n", encoding="utf-8")
     done = run("eval", f"{odd}.pb", "-o", f"{odd}.meta", "-c", f"{odd}.yaml")
     assert done.status == 0
     assert r"odd\xff.pb -> odd\xff.meta" in done.out and r"odd\xff.yaml:2: " in done.out

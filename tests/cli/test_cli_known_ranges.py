@@ -16,7 +16,7 @@ from quantized_training import run_graph
 from fqrewrite.cli import cli
 from fqrewrite.proto import GraphDef
 
-FLOAT = {"head/BiasAdd:0": [-3, 3], "conv/Relu6:0": [0, 6]}
+FLOAT = {"x:0": [0, 1], "conv/Relu6:0": [0, 6], "pool:0": [0, 6], "head/BiasAdd:0": [-3, 3]}
 
 
 def write_ranges(folder: Path, ranges: dict[str, Any]) -> None:
@@ -30,20 +30,25 @@ def ranges_of(report: Path) -> dict[str, tuple[Any, Any, Any]]:
     return {scope: (known["origin"], known["minimum"], known["maximum"]) for scope, known in ranges.items()}
 
 
+def _known_range(tensor: str) -> list[float]:
+    """A range that holds what the shipped model computes."""
+    return [0, 6] if "Relu6" in tensor or "pool" in tensor else [0, 1] if "images" in tensor else [-20, 20]
+
+
 def test_the_float_checkpoint_and_a_ranges_file(run: Run, folder: Path) -> None:
     """Without training: weights tell their ranges, activations have them from the file."""
     done = run("plan", EXAMPLES / "model_eval.meta", "--report-format", "json")
     tensors = [item["tensor"] for item in json.loads(done.out)["inserted"] if item["role"] != "weights"]
-    write_ranges(folder, {tensor: [0, 6] if "Relu6" in tensor else [-20, 20] for tensor in tensors})
+    write_ranges(folder, {tensor: _known_range(tensor) for tensor in tensors})
     done = run(
         "eval", EXAMPLES / "model", "--model", EXAMPLES / "model_eval.meta", "-o", "o.pb", "--ranges", "ranges.json"
     )
     assert (done.status, done.err) == (0, "")
-    assert "ranges from       ranges file 14, weights 12\n" in done.out
+    assert "ranges from       ranges file 16, weights 12\n" in done.out
     sample = np.load(EXAMPLES / "sample.npz")
     feed = {"images:0": (sample["images"][..., None] / 255).astype(np.float32)}
     graph = GraphDef.FromString((folder / "o.pb").read_bytes())
-    logits = run_graph(graph, "logits/act_quant/FakeQuantWithMinMaxVars:0", feed)
+    logits = run_graph(graph, "logits/BiasAdd:0", feed)
     assert np.mean(logits.argmax(axis=1) == sample["labels"]) > 0.75
 
 
@@ -54,10 +59,10 @@ def test_the_config_goes_before_the_file_and_the_file_before_the_checkpoint(
     (folder / "c.yaml").write_text('version: 1\nranges: {"conv0/Relu6:0": [0, 4]}\n', encoding="utf-8")
     done = run("eval", trained.latest, "-o", "o.pb", "--ranges", "ranges.json", "-c", "c.yaml")
     assert (done.status, done.err) == (0, "")
-    assert "ranges from       checkpoint 24, config 1, ranges file 1\n" in done.out
+    assert "ranges from       checkpoint 26, config 1, ranges file 1\n" in done.out
     found = ranges_of(folder / "o.pb.report.json")
-    assert found["conv0/act_quant"] == ("config", [0], [4])
-    assert found["logits/act_quant"] == ("ranges file", [-9], [9])
+    assert found["conv0/Relu6/quant"] == ("config", [0], [4])
+    assert found["logits/BiasAdd/quant"] == ("ranges file", [-9], [9])
 
 
 def test_fixed_ranges_need_no_training(run: Run, write: Write, folder: Path) -> None:
@@ -69,7 +74,7 @@ def test_fixed_ranges_need_no_training(run: Run, write: Write, folder: Path) -> 
     fixed = {item["tensor"]: item["variables"] for item in trained_ranges if item["range"]["source"] == "constant"}
     assert fixed == {tensor: [] for tensor in FLOAT}
     assert run("eval", "in.pb", "-o", "e.pb", "-q", "-c", "c.yaml").status == 0
-    assert ranges_of(folder / "e.pb.report.json")["conv/act_quant"] == ("config", [0], [6])
+    assert ranges_of(folder / "e.pb.report.json")["conv/Relu6/quant"] == ("config", [0], [6])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from command_line import FLOAT, FROZEN, NET, Run, Write
 from google.protobuf import text_format
+from numeric import FAKE_QUANTS
 
 from fqrewrite.proto import GraphDef, MetaGraphDef
 from fqrewrite.report.records import report_schema_json
@@ -42,7 +43,7 @@ def test_the_suffix_says_what_is_written(run: Run, write: Write, folder: Path, s
         text = suffix.endswith(".pbtxt") or (source, suffix) == ("in.meta.pbtxt", ".meta")
         graphs.append(_graph(folder / ("out" + suffix), text=text))
         assert (folder / f"out{suffix}.report.json").exists()
-    assert sum(node.op == "FakeQuantWithMinMaxVars" for node in graphs[0].node) == 4
+    assert sum(node.op in FAKE_QUANTS for node in graphs[0].node) == 6
     assert all(graph == graphs[0] for graph in graphs)
     assert before.read_bytes() == original
 
@@ -70,7 +71,7 @@ def test_the_report_says_what_was_done(run: Run, model: Path, folder: Path) -> N
     }
     assert (report["output"], report["mode"]) == ("out.meta", "train")
     graph = _graph(folder / "out.meta")
-    inserted = {node.name for node in graph.node if node.op == "FakeQuantWithMinMaxVars"}
+    inserted = {node.name for node in graph.node if node.op in FAKE_QUANTS}
     assert {item["node"] for item in report["inserted"]} == inserted
     assert (report["summary"]["layers"], report["summary"]["layers_quantized"]) == (12, 12)
     assert report["summary"]["nodes_inserted"] == len(graph.node) - len(_graph(model).node)
@@ -136,7 +137,7 @@ def test_planning_shows_everything_and_changes_nothing(run: Run, model: Path, fo
 
 def test_flags_win_over_the_config(run: Run, write: Write, folder: Path) -> None:
     write("in.pb", NET)
-    text = "quant_delay: 7\nscope: conv\nweights: {bits: 4, symmetric: true}\noutputs: [nowhere]\n"
+    text = "preset: contrib\nquant_delay: 7\nscope: conv\nweights: {bits: 4, symmetric: true}\noutputs: [nowhere]\n"
     (folder / "c.yaml").write_text(text, encoding="utf-8")
     flags = ("--quant-delay", "3", "--scope", "head", "--weight-bits", "5", "--outputs", "head/BiasAdd")
     done = run("train", "in.pb", "-o", "o.pb", "-c", "c.yaml", "-q", *flags, "--activation-bits", "6", "--asymmetric")
@@ -150,7 +151,7 @@ def test_flags_win_over_the_config(run: Run, write: Write, folder: Path) -> None
     assert {item["layer"] for item in report["inserted"]} == {"head/MatMul"}
     assert run("train", "in.pb", "-o", "o.pb", "-c", "c.yaml", "--outputs", "head/BiasAdd:0", "-q").status == 0
     config = _report(folder / "o.pb.report.json")["config"]
-    assert (config["quant_delay"], config["origins"]["quant_delay"]) == (7, "c.yaml:1")
+    assert (config["quant_delay"], config["origins"]["quant_delay"]) == (7, "c.yaml:2")
 
 
 def test_freezing_is_a_flag_too(run: Run, model: Path, folder: Path) -> None:
@@ -169,17 +170,20 @@ def test_frozen_graphs_are_for_eval(run: Run, write: Write, folder: Path) -> Non
     assert done.status == 1
     assert "[range-unknown]" in done.err and "dense/Relu:0" in done.err and "there is no checkpoint" in done.err
     assert not (folder / "o.pb").exists()
-    (folder / "ranges.json").write_text('{"version": 1, "ranges": {"dense/Relu:0": [0, 4]}}', encoding="utf-8")
+    known = {"x:0": [-1, 1], "dense/Relu:0": [0, 4]}
+    (folder / "ranges.json").write_text(json.dumps({"version": 1, "ranges": known}), encoding="utf-8")
     assert run("eval", "in.pb", "-o", "o.pb", "-q", "--ranges", "ranges.json").status == 0
-    weights, activation = _report(folder / "o.pb.report.json")["inserted"]
-    found = [
-        (item["range"]["origin"], item["range"]["minimum"], item["range"]["maximum"]) for item in (weights, activation)
-    ]
-    assert found == [("weights", [-2.0], [3.0]), ("ranges file", [0.0], [4.0])]
+    ranges = {item["tensor"]: item["range"] for item in _report(folder / "o.pb.report.json")["inserted"]}
+    found = {tensor: (known["origin"], known["minimum"], known["maximum"]) for tensor, known in ranges.items()}
+    assert found == {
+        "x:0": ("ranges file", [-1.0], [1.0]),
+        "w:0": ("weights", [-3.0], [3.0]),
+        "dense/Relu:0": ("ranges file", [0.0], [4.0]),
+    }
     assert run("eval", "in.pb", "-o", "kept.pb", "-q", "--no-freeze").status == 0
-    weights, activation = _report(folder / "kept.pb.report.json")["inserted"]
-    assert (weights["range"]["source"], weights["range"]["minimum"]) == ("constant", [-2.0])
-    assert activation["variables"] == ["dense/act_quant/min", "dense/act_quant/max"]
+    kept = {item["tensor"]: item for item in _report(folder / "kept.pb.report.json")["inserted"]}
+    assert (kept["w:0"]["range"]["source"], kept["w:0"]["range"]["minimum"]) == ("constant", [-3.0])
+    assert kept["dense/Relu:0"]["variables"] == ["dense/Relu/quant/min", "dense/Relu/quant/max"]
 
 
 @pytest.mark.parametrize("suffix", [".pb", ".pbtxt", ".meta", ".meta.pbtxt"])

@@ -27,14 +27,14 @@ def test_what_is_told(trained: Any, run: Run) -> None:
     assert lines[1:6] == [
         "mode           train",
         lines[2],
-        "preset         contrib",
+        "preset         tflite-int8",
         "outputs        loss:0",
-        "plan           11 folds, 26 quantizers",
+        "plan           11 folds, 28 quantizers",
     ]
     assert lines[2].startswith("source         sha256 ")
     assert "fold           conv0/Conv2D  <-  conv0/BatchNorm/FusedBatchNormV3" in lines
-    assert "fake quant     conv0/act_quant  on  conv0/Relu6:0" in lines
-    assert len(lines) == 6 + 11 + 26
+    assert "fake quant     conv0/Relu6/quant  on  conv0/Relu6:0" in lines
+    assert len(lines) == 6 + 11 + 28
 
 
 def test_it_is_the_same_wherever_the_graph_has_been(trained: Any, run: Run, folder: Path) -> None:

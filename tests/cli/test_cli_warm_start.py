@@ -24,16 +24,15 @@ def test_a_checkpoint_for_the_first_step(trained: Any) -> None:
     assert made["fake_quantization_step"] == 0 and made["fake_quantization_step"].dtype == np.int64
     weights = [name.removesuffix("/min") for name in made if name.endswith("weights_quant/min")]
     activations = [name.removesuffix("/min") for name in made if name.endswith("/min") and "weights" not in name]
-    assert (len(weights), len(activations)) == (12, 14)
+    assert (len(weights), len(activations)) == (12, 16)
     for scope in activations:
-        start = (0, 6) if scope.endswith("act_quant") else (-6, 6)
-        assert (made[f"{scope}/min"], made[f"{scope}/max"]) == start, scope
+        assert (made[f"{scope}/min"], made[f"{scope}/max"]) == (-6, 6), scope
         for end in ("min", "max"):
             assert made[f"{scope}/{scope}/{end}/local_step"] == 0
             assert made[f"{scope}/{scope}/{end}/biased"] == 0
     said = trained.warm_start.out
     assert "from the float model  57 variables\n" in said and "ranges of weights     12, from the weights\n" in said
-    assert "ranges at their start 14 (the first training step sets them)" in said
+    assert "ranges at their start 16 (the first training step sets them)" in said
 
 
 def test_ranges_of_weights_are_those_of_the_folded_weights(trained: Any) -> None:
@@ -41,11 +40,11 @@ def test_ranges_of_weights_are_those_of_the_folded_weights(trained: Any) -> None
     for scope, weights in (("conv0", "conv0/weights"), ("block1/pointwise", "block1/pointwise/weights")):
         norm = f"{scope}/BatchNorm"
         gamma = saved[f"{norm}/gamma"] / np.sqrt(saved[f"{norm}/moving_variance"] + EPSILON)
-        folded = saved[weights] * gamma
+        largest = np.abs(saved[weights] * gamma).max(axis=(0, 1, 2))
         got = [made[f"{scope}/weights_quant/{end}"] for end in ("min", "max")]
-        np.testing.assert_allclose(got, [min(folded.min(), 0), max(folded.max(), 0)], rtol=1e-6)
-    plain = saved["logits/weights"]
-    assert made["logits/weights_quant/min"] == plain.min() and made["logits/weights_quant/max"] == plain.max()
+        np.testing.assert_allclose(got, [-largest, largest], rtol=1e-6)
+    largest = np.abs(saved["logits/weights"]).max()
+    assert made["logits/weights_quant/min"] == -largest and made["logits/weights_quant/max"] == largest
 
 
 def test_known_ranges_of_activations(trained: Any, run: Run, folder: Path) -> None:
@@ -56,12 +55,12 @@ def test_known_ranges_of_activations(trained: Any, run: Run, folder: Path) -> No
     assert (done.status, done.err) == (0, "")
     assert "ranges from file      1\n" in done.out and "range-unused" in done.out and "nose:0" in done.out
     made = values(folder / "warm")
-    assert (made["conv0/act_quant/min"], made["conv0/act_quant/max"]) == (0, 5)
+    assert (made["conv0/Relu6/quant/min"], made["conv0/Relu6/quant/max"]) == (0, 5)
     # As after a thousand steps: the average behind the range is 1 - 0.999 ** 1000 of it.
-    biased, step = (made[f"conv0/act_quant/conv0/act_quant/max/{name}"] for name in ("biased", "local_step"))
+    biased, step = (made[f"conv0/Relu6/quant/conv0/Relu6/quant/max/{name}"] for name in ("biased", "local_step"))
     np.testing.assert_allclose(biased / (1 - 0.999**step), 5, rtol=1e-3)
     assert step == 1000
-    assert made["logits/act_quant/logits/act_quant/max/local_step"] == 0
+    assert made["logits/BiasAdd/quant/logits/BiasAdd/quant/max/local_step"] == 0
     names = ["ranges.json", "train.meta", "warm.data-00000-of-00001", "warm.index"]
     assert sorted(path.name for path in folder.iterdir()) == names
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -38,17 +38,36 @@ def test_a_preset_names_itself(name: str) -> None:
     assert check(source.data, source.where).preset == name
 
 
-def test_the_contrib_preset_and_template_hold_exactly_the_defaults() -> None:
-    said = parse_source(template(), "template").data
-    assert said == {
-        "version": 1,
-        **{key: value for key, value in json.loads(msgspec.json.encode(Config())).items() if key != "origins"},
-    }
-    assert list(cast("dict[str, object]", said)) == [*ConfigFile.__struct_encode_fields__]
+def test_the_default_preset_and_the_template_hold_exactly_the_defaults() -> None:
+    said = cast("dict[str, object]", parse_source(template(), "template").data)
+    assert list(said) == [*ConfigFile.__struct_encode_fields__]
+    (rule,) = cast("list[dict[str, Any]]", said.pop("rules"))
+    defaults = json.loads(msgspec.json.encode(Config()))
+    (default,) = defaults.pop("rules")
+    assert said == {"version": 1, **{key: value for key, value in defaults.items() if key != "origins"}}
+    assert rule.pop("match") == {"op": default.pop("selector")["ops"]}
+    assert rule == {key: value for key, value in default.items() if key != "origin"}
+
+
+def test_a_copy_of_the_template_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(template(), encoding="utf-8")
+    copied, plain = resolve(tmp_path / "c.yaml"), resolve(None)
+    assert copied.rules == plain.rules
+    assert msgspec.structs.replace(copied, origins={}) == msgspec.structs.replace(plain, origins={})
+
+
+@pytest.mark.parametrize("name", [name for name in presets.names() if name != Config().preset])
+def test_no_other_preset_inherits_the_scheme_of_the_default_one(name: str) -> None:
+    said = cast("dict[str, dict[str, object]]", read_source(presets.path(name)).data)
+    assert said.keys() >= {"placement", "target", "weights", "activations"}
+    assert said["weights"].keys() == {"bits", "symmetric", "narrow_range", "granularity"}
+    assert said["activations"].keys() >= {"bits", "symmetric"}
+    assert resolve(None, preset=name).rules == ()
 
 
 def test_the_rules_in_the_template_are_valid_when_uncommented() -> None:
-    head, _, commented = template().partition("\n# rules:\n")
+    head, _, rest = template().partition("\n# rules:\n")
+    commented, _, _ = rest.partition("\nrules:\n")
     lines = ["rules:", *(line.removeprefix("# ") for line in commented.splitlines() if line.startswith("# "))]
     source = parse_source("\n".join([head, *lines]), "template")
     assert len(check(source.data, source.where).rules or []) == 2
@@ -63,8 +82,8 @@ def test_the_rules_of_the_mobilenet_examples_match_its_names() -> None:
             "DepthwiseConv2dNative",
         ),
         (
-            "MobilenetV1/MobilenetV1/Conv2d_1_pointwise/Conv2D",
-            "MobilenetV1/Conv2d_1_pointwise/weights",
+            "MobilenetV1/MobilenetV1/Conv2d_12_pointwise/Conv2D",
+            "MobilenetV1/Conv2d_12_pointwise/weights",
             "Conv2D",
         ),
         ("MobilenetV1/Logits/Conv2d_1c_1x1/Conv2D", "MobilenetV1/Logits/Conv2d_1c_1x1/weights", "Conv2D"),
@@ -73,14 +92,12 @@ def test_the_rules_of_the_mobilenet_examples_match_its_names() -> None:
     found = [study.for_layer((node, variable), op) for node, variable, op in layers]
     assert [layer.weights.bits for layer in found] == [4, 8, 8, 8]
     assert [layer.quantize for layer in found] == [True, True, True, False]
-    assert study.unmatched() == ()
+    assert all(rule.origin.startswith("preset ") for rule in study.unmatched())
     training = Settings(resolve(CONFIGS / "examples" / "mobilenet_v1_qat.yaml"))
     found = [training.for_layer((node, variable), op) for node, variable, op in layers]
-    assert [layer.weights.granularity for layer in found] == [
-        "per_tensor", "per_channel", "per_tensor", "per_tensor"
-    ]  # fmt: skip
-    assert [layer.weights.symmetric for layer in found] == [False, False, True, False]
-    assert training.unmatched() == ()
+    assert [layer.weights.bits for layer in found] == [8, 8, 4, 8]
+    assert {layer.weights.granularity for layer in found} == {"per_channel"}
+    assert all(rule.origin.startswith("preset ") for rule in training.unmatched())
 
 
 def test_every_property_of_the_json_schema_is_described() -> None:

@@ -38,14 +38,15 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path) ->
     file = write(
         tmp_path,
         "quant_delay: 5\nfreeze_bn_delay: 7\nscope: net/\n"
-        "weights:\n  bits: 4\n  symmetric: true\noutputs: [a, 'b:1', 'a:0']\n",
+        "weights:\n  bits: 3\n  symmetric: true\ntarget: null\noutputs: [a, 'b:1', 'a:0']\n",
     )
-    config = resolve(file, quant_delay=0, weight_bits=3, activation_bits=6)
+    config = resolve(file, quant_delay=0, weight_bits=6, activation_bits=6)
     assert settings(config) == Config(
         quant_delay=0,
         freeze_bn_delay=7,
         scope="net",
-        weights=WeightSettings(bits=3, symmetric=True),
+        target=None,
+        weights=WeightSettings(bits=6),
         activations=ActivationSettings(bits=6),
         outputs=("a:0", "b:1"),
     )
@@ -53,7 +54,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path) ->
     assert config.origins["freeze_bn_delay"] == f"{file.name}:2"
     assert config.origins["weights.bits"] == "--weight-bits"
     assert config.origins["weights.symmetric"] == f"{file.name}:6"
-    assert config.origins["activations.symmetric"] == "preset contrib"
+    assert config.origins["activations.symmetric"] == "preset tflite-int8"
     assert config.origins["preset"] == "default"
 
 
@@ -94,7 +95,8 @@ def test_rules_keep_their_order_and_their_lines(tmp_path: Path) -> None:
         "  - match: {op: [MatMul, Conv2D], name: b}\n    quantize: false\n    because: see ticket\n"
         "  - match: {op: Add}\n    activations: {ema_decay: 0.5}\n",
     )
-    first, second, third = resolve(file).rules
+    preset, first, second, third = resolve(file).rules
+    assert (preset,) == Config().rules
     assert first == Rule(selector=Selector(name="a/**"), weights=WeightOverrides(bits=4), origin=f"{file.name}:2")
     assert second == Rule(
         selector=Selector(name="b", ops=("MatMul", "Conv2D")),
@@ -110,22 +112,25 @@ def test_rules_keep_their_order_and_their_lines(tmp_path: Path) -> None:
 def test_another_preset_comes_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets" / "strict.yaml").write_text(
-        "preset: strict\nweights: {symmetric: true, bits: 4}\nrules:\n  - {match: a, quantize: false}\n",
+        "preset: strict\nweights: {symmetric: false, bits: 3}\nrules:\n  - {match: a, quantize: false}\n",
         encoding="utf-8",
     )
     monkeypatch.setattr(presets, "folder", lambda: tmp_path / "presets")
-    file = write(tmp_path, "preset: strict\nweights: {bits: 6}\nrules:\n  - {match: b, quantize: false}\n")
+    file = write(
+        tmp_path, "preset: strict\ntarget: null\nweights: {bits: 6}\nrules:\n  - {match: b, quantize: false}\n"
+    )
     config = resolve(file)
     assert config.preset == "strict"
-    assert config.weights == WeightSettings(bits=6, symmetric=True)
+    assert config.weights == WeightSettings(bits=6, symmetric=False)
     assert [rule.selector.name for rule in config.rules] == ["a", "b"]
-    assert [rule.origin for rule in config.rules] == ["preset strict:4", f"{file.name}:4"]
+    assert [rule.origin for rule in config.rules] == ["preset strict:4", f"{file.name}:5"]
     assert config.origins["preset"] == f"{file.name}:1"
     assert config.origins["weights.symmetric"] == "preset strict:2"
-    assert config.origins["weights.bits"] == f"{file.name}:2"
+    assert config.origins["weights.bits"] == f"{file.name}:3"
     assert config.origins["quant_delay"] == "default"
-    back = resolve(file, preset="contrib")
-    assert (back.preset, back.origins["preset"]) == ("contrib", "--preset")
+    back = resolve(file, preset="tflite-int8")
+    assert (back.preset, back.origins["preset"]) == ("tflite-int8", "--preset")
+    assert [rule.selector.name for rule in back.rules] == [None, "b"]
     assert back.weights == WeightSettings(bits=6)
 
 
@@ -160,15 +165,15 @@ def test_ranges_and_bindings_are_merged_name_by_name(tmp_path: Path, monkeypatch
 def test_a_config_can_be_printed_for_the_report(tmp_path: Path) -> None:
     file = write(tmp_path, "rules:\n  - {match: a/**, weights: {bits: 4}}\n")
     printed = json.loads(msgspec.json.encode(resolve(file)))
-    assert printed["weights"] == {"bits": 8, "symmetric": False, "narrow_range": True, "granularity": "per_tensor"}
-    assert printed["rules"] == [{"selector": {"name": "a/**"}, "weights": {"bits": 4}, "origin": f"{file.name}:2"}]
-    assert printed["origins"]["weights.bits"] == "preset contrib"
+    assert printed["weights"] == {"bits": 8, "symmetric": True, "narrow_range": True, "granularity": "per_channel"}
+    assert printed["rules"][1:] == [{"selector": {"name": "a/**"}, "weights": {"bits": 4}, "origin": f"{file.name}:2"}]
+    assert printed["origins"]["weights.bits"] == "preset tflite-int8"
 
 
 def test_without_a_file_no_yaml_is_imported() -> None:
     code = (
         "import sys\nfrom fqrewrite.config.resolve import resolve\n"
-        "resolve(None, preset='contrib', quant_delay=3, outputs=['a:0'], bindings=['b=1'])\n"
+        "resolve(None, preset='tflite-int8', quant_delay=3, outputs=['a:0'], bindings=['b=1'])\n"
         "print(sorted({'yaml', 'difflib', 'numpy', 'rich', 'tensorflow'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -39,7 +39,13 @@ def test_a_preset_is_what_its_target_runs(name: str) -> None:
         ("tflite-uint8", "weights: {granularity: per_channel}\n", "c.yaml:2: weights.granularity"),
         ("tflite-uint8", "weights: {bits: 4}\n", "c.yaml:2: weights.bits"),
         ("openvino", "activations: {bits: 7}\n", "c.yaml:2: activations.bits"),
+        ("openvino", "weights: {symmetric: false}\n", "c.yaml:2: weights.symmetric"),
+        ("openvino", "weights: {bits: 4}\n", "c.yaml:2: weights.bits"),
         ("onnx-qdq", "weights: {narrow_range: true}\n", "c.yaml:2: weights.narrow_range"),
+        ("onnx-qdq", "weights: {bits: 5}\n", "c.yaml:2: weights.bits"),
+        ("onnx-qdq", "weights: {symmetric: true}\n", "c.yaml:2: weights.symmetric"),
+        ("onnx-qdq", "weights: {granularity: per_channel}\n", "c.yaml:2: weights.granularity"),
+        ("onnx-qdq", "activations: {symmetric: true}\n", "c.yaml:2: activations.symmetric"),
     ],
 )
 def test_refuses(tmp_path: Path, preset: str, text: str, place: str) -> None:

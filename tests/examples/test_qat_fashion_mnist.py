@@ -14,9 +14,9 @@ SCRIPT = ROOT / "scripts" / "qat_fashion_mnist.py"
 
 
 def _figures(output: str) -> dict[str, list[float]]:
-    """Rows of the printed table, by the type of the integers: float, PTQ twice, QAT twice; percent."""
+    """Rows of the printed table, by the bits of the weights: float, PTQ twice, QAT twice; percent."""
     cells = [line.strip("| ").split(" | ") for line in output.splitlines() if line.startswith("| ")]
-    return {row[1]: [float(cell) for cell in row[2:]] for row in cells[1:]}
+    return {row[0]: [float(cell) for cell in row[1:]] for row in cells[1:]}
 
 
 def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -29,7 +29,7 @@ def test_float_checkpoint_to_integer_models(tmp_path: Path) -> None:
     done = _run("--quick", "--work", tmp_path)
     assert done.returncode == 0, done.stderr
     figures = _figures(done.stdout)
-    assert set(figures) == {"uint8", "int8"}
+    assert set(figures) == {"8 bits", "4 bits"}
     for float_accuracy, ptq, ptq_integer, qat, qat_integer in figures.values():
         assert float_accuracy == pytest.approx(90.62, abs=0.01)
         # Kernels round differently: of 256 images a few may fall on the other side.
@@ -37,8 +37,8 @@ def test_float_checkpoint_to_integer_models(tmp_path: Path) -> None:
         assert qat_integer == pytest.approx(qat, abs=3)
         # It was fine-tuned on these very images.
         assert qat_integer > ptq_integer
-    assert figures["uint8"][2] == pytest.approx(figures["uint8"][0], abs=2)
-    assert figures["int8"][4] - figures["int8"][2] > 5
+    assert figures["8 bits"][2] == pytest.approx(figures["8 bits"][0], abs=2)
+    assert figures["4 bits"][4] - figures["4 bits"][2] > 3
 
 
 def test_missing_data_set_is_one_message(tmp_path: Path) -> None:

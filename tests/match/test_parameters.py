@@ -213,3 +213,13 @@ def test_transposed_operands() -> None:
     node = parse("m = MatMul {transpose_b: true}")
     found = Graph(node).node("m")
     assert (transposed(found, "a"), transposed(found, "b")) == (False, True)
+
+
+def test_what_is_taken_for_a_parameter() -> None:
+    graph = Graph(parse(TEXT + "s = Sum(x, axis)\nt = Rsqrt(s)\nmixed = Mul(t, g)\nscaled = Mul(x, mixed)\n"))
+    parameters = Parameters()
+    names = ("s:0", "t:0", "mixed:0", "scaled:0")
+    assert not any(parameters.is_parameter(graph.value(name)) for name in names)
+    parameters.assume([graph.value("s:0")])
+    assert [parameters.is_parameter(graph.value(name)) for name in names] == [True, True, True, False]
+    assert parameters.is_parameter(graph.value("ref/read:0"))

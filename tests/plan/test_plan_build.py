@@ -6,12 +6,11 @@ import msgspec
 import pytest
 from planning import declined
 
+from configs import contrib, contrib_weights
 from fqrewrite.config.records import (
     ActivationSettings,
-    Config,
     Rule,
     WeightOverrides,
-    WeightSettings,
 )
 from fqrewrite.config.selectors import Selector
 from fqrewrite.errors import ConfigError, GraphError, Refusal
@@ -67,7 +66,7 @@ out = Sub(scores, gated)
 
 
 def _plan(text: str = MODEL, **settings: object) -> Plan:
-    return build_plan(Graph(parse(text)), Config(**settings), source_sha256="ab12")  # type: ignore[arg-type]
+    return build_plan(Graph(parse(text)), contrib(**settings), source_sha256="ab12")
 
 
 def _scopes(plan: Plan) -> dict[str, str]:
@@ -102,9 +101,9 @@ def test_the_whole() -> None:
 def test_planning_changes_nothing() -> None:
     graph_def = parse(MODEL)
     before = graph_def.SerializeToString(deterministic=True)
-    first = build_plan(Graph(graph_def), Config(), source_sha256="ab12")
+    first = build_plan(Graph(graph_def), contrib(), source_sha256="ab12")
     assert graph_def.SerializeToString(deterministic=True) == before
-    assert build_plan(Graph(graph_def), Config(), source_sha256="ab12") == first
+    assert build_plan(Graph(graph_def), contrib(), source_sha256="ab12") == first
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -129,7 +128,7 @@ def test_the_order_of_the_nodes_decides_names_only(seed: int) -> None:
     graph_def = parse(MODEL)
     nodes = list(graph_def.node)
     random.Random(seed).shuffle(nodes)
-    shuffled = build_plan(Graph(GraphDef(node=nodes)), Config(), source_sha256="ab12")
+    shuffled = build_plan(Graph(GraphDef(node=nodes)), contrib(), source_sha256="ab12")
     assert set(_scopes(shuffled).values()) == set(_scopes(_plan()).values())
     assert {item.output for item in shuffled.folds} == {"a/bn:0", "c/bn:0"}
     assert set(shuffled.left_out) == set(_plan().left_out)
@@ -140,7 +139,7 @@ def test_the_order_of_the_nodes_decides_names_only(seed: int) -> None:
     [
         {},
         {"freeze_bn_delay": 7, "quant_delay": 3},
-        {"weights": WeightSettings(granularity="per_channel", symmetric=True, bits=4)},
+        {"weights": contrib_weights(granularity="per_channel", symmetric=True, bits=4)},
         {"rules": (Rule(selector=Selector(ops=("MatMul",)), quantize=False, because="float", origin="c:1"),)},
     ],
 )
@@ -189,7 +188,7 @@ def test_constant_weights_have_their_range_in_the_plan() -> None:
     conv = text.replace(
         "Const {value: [[-0.5, 0.25], [0.125, 2.0]]}", "Const {value: [[[[-0.5, 0.25], [0.125, 2.0]]]]}"
     )
-    settings = WeightSettings(granularity="per_channel", symmetric=True)
+    settings = contrib_weights(granularity="per_channel", symmetric=True)
     (weights, _) = _plan(conv.replace("MatMul", "Conv2D"), weights=settings).quantizers
     assert (weights.range.minimum, weights.range.maximum) == ((-0.5, -2.0), (0.5, 2.0))
 
@@ -239,7 +238,7 @@ def test_constant_weights_in_frozen_graphs_need_no_variables(weights: str) -> No
 
 
 def test_settings_reach_the_items() -> None:
-    weights, activations = WeightSettings(bits=4, symmetric=True), ActivationSettings(bits=6, ema_decay=0.5)
+    weights, activations = contrib_weights(bits=4, symmetric=True), ActivationSettings(bits=6, ema_decay=0.5)
     for item in _plan(weights=weights, activations=activations, quant_delay=9).quantizers:
         assert item.delay == 9
         if item.role == "weights":
@@ -296,7 +295,7 @@ def test_a_scope_without_nodes_is_an_error() -> None:
 
 
 def test_per_channel_weights() -> None:
-    plan = _plan(weights=WeightSettings(granularity="per_channel"))
+    plan = _plan(weights=contrib_weights(granularity="per_channel"))
     found = {
         item.scope: (item.scheme.granularity, item.weight_shape) for item in plan.quantizers if item.role == "weights"
     }
@@ -323,7 +322,7 @@ def test_per_channel_weights() -> None:
     ],
 )
 def test_per_channel_falls_back_with_a_note(text: str, why: str) -> None:
-    plan = _plan(text, weights=WeightSettings(granularity="per_channel"))
+    plan = _plan(text, weights=contrib_weights(granularity="per_channel"))
     (weights,) = [item for item in plan.quantizers if item.scope == "d/weights_quant"]
     assert (weights.scheme.granularity, weights.weight_shape) == ("per_tensor", ())
     (note,) = [note for note in plan.notes if note.code == "per-channel-unavailable"]
@@ -346,8 +345,8 @@ def test_shared_weights_under_two_schemes_have_two_quantizers() -> None:
 def test_outputs_of_the_config_go_first() -> None:
     graph = Graph(parse(MODEL))
     public = ("scores:0",)
-    assert build_plan(graph, Config(), source_sha256="", public_outputs=public).outputs == public
-    named = Config(outputs=("c/Relu", "scores:0"))
+    assert build_plan(graph, contrib(), source_sha256="", public_outputs=public).outputs == public
+    named = contrib(outputs=("c/Relu", "scores:0"))
     assert build_plan(graph, named, source_sha256="", public_outputs=("out:0",)).outputs == (
         "c/Relu:0",
         "scores:0",
@@ -389,7 +388,7 @@ def test_layers_inside_functions_are_listed() -> None:
     for node in graph_def.node:
         if node.op == "While":
             node.attr["body"].func.name = "unread" if node.name == "other" else "body"
-    plan = build_plan(Graph(graph_def), Config(outputs=("out:0",)), source_sha256="")
+    plan = build_plan(Graph(graph_def), contrib(outputs=("out:0",)), source_sha256="")
     found = [entry for entry in plan.left_out if entry.code == "inside-function"]
     assert [(entry.kind, entry.name, entry.op, entry.function) for entry in found] == [
         ("layer", "body/scope/Conv2D", "Conv2D", "body"),
@@ -404,7 +403,7 @@ def test_items_say_in_which_function_they_stood() -> None:
     for node in graph_def.node:
         if node.name.startswith(("a/", "volume")):
             node.experimental_debug_info.original_func_names.append("f")
-    plan = build_plan(Graph(graph_def), Config(), source_sha256="")
+    plan = build_plan(Graph(graph_def), contrib(), source_sha256="")
     assert {item.function for item in plan.folds if item.layer == "a/Conv2D"} == {"f"}
     assert {item.scope for item in plan.quantizers if item.function} == {"a/weights_quant", "a/act_quant"}
     assert {entry.name for entry in plan.left_out if entry.function} == {"volume"}
@@ -413,7 +412,7 @@ def test_items_say_in_which_function_they_stood() -> None:
 
 def test_empty_graphs() -> None:
     with pytest.raises(ConfigError) as caught:
-        build_plan(Graph(GraphDef()), Config(), source_sha256="")
+        build_plan(Graph(GraphDef()), contrib(), source_sha256="")
     assert caught.value.code == "outputs-none"
     plan = _plan("x = Placeholder\nout = Neg(x)\n")
     assert (plan.folds, plan.quantizers, plan.left_out, plan.notes, plan.layers) == ((), (), (), (), 0)

@@ -68,6 +68,29 @@ def test_squeeze() -> None:
     assert evaluate(graph.value("one")).shape == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [
+        ("", [[9.0]]),
+        ("begin_mask: 1", [[1.0], [9.0]]),
+        ("end_mask: 2", [[9.0, 16.0]]),
+        ("shrink_axis_mask: 2", [9.0]),
+        ("new_axis_mask: 1", [[[1.0, 4.0]]]),
+        ("ellipsis_mask: 1", [[1.0], [9.0]]),
+    ],
+)
+def test_strided_slice(masks: str, expected: list[float]) -> None:
+    leaves = f"{LEAVES}begin = Const {{value: [1, 0]}}\nend = Const {{value: [2, 1]}}\nstep = Const {{value: [1, 1]}}\n"
+    found = evaluate(Graph(parse(f"{leaves}y = StridedSlice(a, begin, end, step) {{{masks}}}")).value("y"))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_strided_slice_with_a_step() -> None:
+    leaves = f"{LEAVES}end = Const {{value: [-3]}}\nstep = Const {{value: [-1]}}\nfirst = Const {{value: [-1]}}\n"
+    found = evaluate(Graph(parse(f"{leaves}y = StridedSlice(b, first, end, step)")).value("y"))
+    np.testing.assert_array_equal(found, [-3.0, 2.0])
+
+
 @pytest.mark.parametrize("line", ["Identity(x)", "Mul(a, v)", "Sign(a)", "Const"])
 def test_what_is_not_known_here(line: str) -> None:
     with pytest.raises(NotConstant):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from planning import INPUT, conv
 
-from fqrewrite.config.records import ActivationSettings, Config, Limit, Rule, WeightOverrides, WeightSettings
+from configs import contrib, contrib_weights
+from fqrewrite.config.records import ActivationSettings, Config, Limit, Rule, WeightOverrides
 from fqrewrite.config.selectors import Selector
 from fqrewrite.errors import ConfigError
 from fqrewrite.ir.editor import Editor
@@ -26,10 +27,10 @@ FOLDED = (
 
 
 def plan_of(text: str, ranges: dict[str, tuple[Limit, Limit]], config: Config | None = None) -> Plan:
-    settings = config or Config()
+    settings = config or contrib()
     origins = {f"ranges.{tensor}": f"c.yaml:{line}" for line, tensor in enumerate(ranges, 2)}
     fields = {name: getattr(settings, name) for name in ("weights", "activations", "rules")}
-    return build_plan(Graph(parse(text)), Config(ranges=ranges, origins=origins, **fields), source_sha256="0")
+    return build_plan(Graph(parse(text)), contrib(ranges=ranges, origins=origins, **fields), source_sha256="0")
 
 
 def spec(plan: Plan, scope: str) -> RangeSpec:
@@ -60,7 +61,7 @@ def test_a_folded_batch_norm_is_meant_by_its_output() -> None:
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_a_fixed_range_needs_no_variables(mode: str) -> None:
     graph = Graph(parse(NET))
-    config = Config(ranges={"a/Relu:0": (0.0, 6.0)})
+    config = contrib(ranges={"a/Relu:0": (0.0, 6.0)})
     applied = apply_plan(build_plan(graph, config, source_sha256="0"), Editor(graph), mode)  # type: ignore[arg-type]
     assert {variable.node for variable in applied.variables} == {"a/weights_quant/min", "a/weights_quant/max"}
     written = Graph(graph.graph_def)
@@ -69,14 +70,14 @@ def test_a_fixed_range_needs_no_variables(mode: str) -> None:
 
 
 def test_symmetric_schemes_have_symmetric_ranges() -> None:
-    config = Config(weights=WeightSettings(symmetric=True), activations=ActivationSettings(symmetric=True))
+    config = contrib(weights=contrib_weights(symmetric=True), activations=ActivationSettings(symmetric=True))
     plan = plan_of(NET, {"a/Relu:0": (0.0, 127.0), "a/w/read:0": (-1.0, 2.0)}, config)
     assert spec(plan, "a/weights_quant") == constant((-2, 2))
     assert spec(plan, "a/act_quant") == constant((-128, 127))
 
 
 def test_per_channel_weights() -> None:
-    config = Config(weights=WeightSettings(granularity="per_channel"))
+    config = contrib(weights=contrib_weights(granularity="per_channel"))
     limits = ((-1.0, -2.0, 0.0, -4.0), (1.0, 2.0, 3.0, 0.0))
     assert spec(plan_of(NET, {"a/w/read:0": limits}, config), "a/weights_quant") == RangeSpec(
         source="constant", minimum=limits[0], maximum=limits[1]
@@ -91,9 +92,9 @@ def test_per_channel_weights() -> None:
 @pytest.mark.parametrize(
     ("tensor", "config", "words"),
     [
-        ("a/Relu:0", Config(), "a/Relu:0 is quantized with one range for the whole tensor"),
-        ("a/w/read:0", Config(), "one range for the whole tensor"),
-        ("a/w/read:0", Config(weights=WeightSettings(granularity="per_channel")), "has 4 channels, and the range is"),
+        ("a/Relu:0", contrib(), "a/Relu:0 is quantized with one range for the whole tensor"),
+        ("a/w/read:0", contrib(), "one range for the whole tensor"),
+        ("a/w/read:0", contrib(weights=contrib_weights(granularity="per_channel")), "has 4 channels, and the range is"),
     ],
 )
 def test_another_number_of_channels(tensor: str, config: Config, words: str) -> None:
@@ -112,7 +113,7 @@ def test_entries_that_no_quantizer_is_on() -> None:
 
 def test_a_rule_that_shaped_the_quantizer_stays_its_reason() -> None:
     rule = Rule(selector=Selector(ops=("Conv2D",)), weights=WeightOverrides(bits=4), origin="c.yaml:9")
-    plan = plan_of(NET, {"a/w/read:0": (-1.0, 1.0), "a/Relu:0": (0.0, 6.0)}, Config(rules=(rule,)))
+    plan = plan_of(NET, {"a/w/read:0": (-1.0, 1.0), "a/Relu:0": (0.0, 6.0)}, contrib(rules=(rule,)))
     assert [(item.scope, item.because) for item in plan.quantizers] == [
         ("a/weights_quant", "c.yaml:9"), ("a/act_quant", "c.yaml:3"),
     ]  # fmt: skip

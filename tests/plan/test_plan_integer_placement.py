@@ -84,7 +84,15 @@ def test_the_config_keeps_operations_float(rule: Selector, expected: set[str], d
 def test_the_scope_counts() -> None:
     plan = integer_plan(HEADS, scope="n")
     assert set(sites(plan)) == {"x:0", "n/c/Relu:0", "n/a:0"}
-    assert left_float(plan)["out:0"] == "outside-scope"
+    assert left_float(plan) == {"out:0": "outside-scope"}
+
+
+def test_a_layer_that_stays_float_is_listed_once() -> None:
+    """Not its bias and its activation beside it, which there are integer kernels for."""
+    other = conv("m/c", "n/c/Relu").replace("shape: [1, 1, 3, 4]", "shape: [1, 1, 4, 4]")
+    plan = integer_plan(NET + other, scope="m")
+    assert left_float(plan) == {"n/c/Conv2D": "outside-scope"}
+    assert set(sites(plan)) == {"n/c/Relu:0", "m/c/Conv2D:0"}
 
 
 def test_settings_of_activations() -> None:
@@ -141,3 +149,50 @@ def test_a_target_without_a_kernel_computes_in_float() -> None:
 def test_a_plan_without_layers_is_not_empty() -> None:
     assert not integer_plan("x = Placeholder\ny = Softmax(x)\n").is_empty
     assert integer_plan("x = Placeholder\ny = Elu(x)\n").is_empty
+
+
+# Behind the activation, so that it is not folded.
+BATCH_NORM = """
+gamma = VariableV2 {shape: [4]}
+gamma/read = Identity(gamma)
+average = VariableV2 {shape: [4]}
+average/read = Identity(average)
+spread = VariableV2 {shape: [4]}
+spread/read = Identity(spread)
+axes = Const {value: [0, 1, 2]}
+mean = Mean(n/c/Relu, axes)
+centre = StopGradient(mean)
+gap = SquaredDifference(n/c/Relu, centre)
+variance = Mean(gap, axes)
+epsilon = Const {value: 0.001}
+sum = Add(variance, epsilon)
+root = Rsqrt(sum)
+inverse = Mul(root, gamma/read)
+scaled = Mul(n/c/Relu, inverse)
+shift = Mul(mean, inverse)
+offset = Sub(b/read, shift)
+out = Add(scaled, offset)
+rate = Const {value: 0.01}
+"""
+UPDATES = """
+average/sub = Sub(average/read, mean)
+average/mul = Mul(average/sub, rate)
+average/update = AssignSub(average, average/mul)
+spread/sub = Sub(spread/read, variance)
+spread/mul = Mul(spread/sub, rate)
+spread/update = AssignSub(spread, spread/mul)
+"""
+
+
+def test_batch_statistics_count_as_the_moving_averages_of_inference() -> None:
+    """What is computed from them and parameters is a constant there."""
+    plan = integer_plan(NET + BATCH_NORM + UPDATES, ("out:0",))
+    roles = {"x:0": "input", "n/c/Relu:0": "layer_kernel", "scaled:0": "arithmetic", "out:0": "arithmetic"}
+    assert sites(plan) == {**roles, "inverse:0": "constant", "offset:0": "constant"}
+    assert left_float(plan) == {"out": "batch-norm-not-after-layer"}
+
+
+def test_batch_statistics_without_moving_averages_are_data() -> None:
+    found = sites(integer_plan(NET + BATCH_NORM, ("out:0",)))
+    assert found.keys() >= {"mean:0", "variance:0", "root:0", "inverse:0", "offset:0"}
+    assert found["inverse:0"] == "arithmetic"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from planning import INPUT, conv, integer_plan
 
-from fqrewrite.config.records import ActivationSettings, Config, WeightSettings
+from configs import contrib, contrib_weights
+from fqrewrite.config.records import ActivationSettings
 from fqrewrite.errors import InputError, Refusal
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
@@ -27,7 +28,7 @@ STEP = "a/act_quant/a/act_quant/min/local_step"
 
 
 def plan_of(text: str = NET, **settings: Any) -> Plan:
-    return build_plan(Graph(parse(text)), Config(**settings), source_sha256="0")
+    return build_plan(Graph(parse(text)), contrib(**settings), source_sha256="0")
 
 
 def variables(**values: object) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def test_who_goes_before_whom() -> None:
     assert origins(found) == {"weights_quant": "ranges file", "act_quant": "config"}
     # The config of this run, with a plan that was made by another one.
     for made in (plan, plan_of()):
-        found = resolve(made, file=file, checkpoint=variables(), config=Config(ranges={"a/Relu:0": (0.0, 9.0)}))
+        found = resolve(made, file=file, checkpoint=variables(), config=contrib(ranges={"a/Relu:0": (0.0, 9.0)}))
         assert limits(found, "a/act_quant") == ((0,), (9,))
         assert found.origins["quantize:a/act_quant"] == "config"
     found = resolve(plan_of(), file=file, checkpoint=variables())
@@ -92,7 +93,7 @@ def test_what_the_plan_noted_is_not_noted_again() -> None:
     config: dict[str, Any] = {"ranges": {"nowhere:0": (0.0, 1.0)}}
     plan = plan_of(**config)
     assert "range-unused" in [note.code for note in plan.notes]
-    assert resolve(plan, checkpoint=variables(), config=Config(**config)).notes == ()
+    assert resolve(plan, checkpoint=variables(), config=contrib(**config)).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_weights_that_the_plan_knew_already() -> None:
 
 
 def test_schemes_of_weights() -> None:
-    settings = WeightSettings(granularity="per_channel", symmetric=True)
+    settings = contrib_weights(granularity="per_channel", symmetric=True)
     found = resolve(plan_of(weights=settings), checkpoint=variables(weights_min=None))
     low, high = limits(found, "a/weights_quant")
     assert high == pytest.approx((2, 3, 4, 4e-4))
@@ -218,7 +219,7 @@ def test_observed_ranges_become_those_of_the_scheme() -> None:
 
 
 def test_one_range_of_a_file_serves_all_channels() -> None:
-    plan = plan_of(weights=WeightSettings(granularity="per_channel"))
+    plan = plan_of(weights=contrib_weights(granularity="per_channel"))
     one = {"a/w/read:0": ((-1.0,), (2.0,))}
     assert limits(resolve(plan, file=one, checkpoint=variables()), "a/weights_quant") == ((-1,) * 4, (2,) * 4)
 
@@ -247,7 +248,7 @@ def test_ranges_that_no_quantizer_can_have(sources: Callable[[], dict[str, Any]]
 
 def test_a_per_tensor_checkpoint_does_not_fit_per_channel_weights() -> None:
     with pytest.raises(InputError, match="has 4 channels, and this has 1 minima"):
-        resolve(plan_of(weights=WeightSettings(granularity="per_channel")), checkpoint=variables())
+        resolve(plan_of(weights=contrib_weights(granularity="per_channel")), checkpoint=variables())
 
 
 def test_weights_that_are_not_finite() -> None:
@@ -293,3 +294,14 @@ def test_variables_that_are_read_like_activations_are_evaluated_when_they_are_fr
     frozen = text.replace("VariableV2 {shape: [2]}", "Const {value: [1.5, -2.0]}")
     found = resolve(integer_plan(text), frozen, file={"x:0": ((-1.0,), (1.0,)), "y:0": ((-3.0,), (3.0,))})
     assert limits(found, "k/read/quant") == ((-2.0,), (1.5,))
+
+
+def test_constants_themselves_go_before_what_the_checkpoint_has_seen() -> None:
+    """The last training step moved them after it took their range."""
+    text = "x = Placeholder\nk = VariableV2 {shape: [2]}\nk/read = Identity(k)\ny = Mul(x, k/read)\n"
+    frozen = text.replace("VariableV2 {shape: [2]}", "Const {value: [1.5, -2.0]}")
+    file = {"x:0": ((-1.0,), (1.0,)), "y:0": ((-3.0,), (3.0,))}
+    trained = {"k/read/quant/min": np.float32(-1.0), "k/read/quant/max": np.float32(1.25)}
+    found = resolve(integer_plan(text), frozen, file=file, checkpoint=trained, checkpoint_name="ckpt")
+    assert limits(found, "k/read/quant") == ((-2.0,), (1.5,))
+    assert found.origins["quantize:k/read/quant"] == "weights"

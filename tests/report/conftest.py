@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from fqrewrite.config.records import Config
+from configs import contrib
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import EditLog, ItemEdits
 from fqrewrite.plan.items import Changes, FoldItem, LeftOut, Note, Plan, QuantizerItem, RangeSpec, Scheme
@@ -59,7 +59,7 @@ def quantizer(scope: str, **fields: Any) -> QuantizerItem:
 PLAN = Plan(
     tool_version="0.0.9",
     source_sha256="ab" * 32,
-    config=msgspec.to_builtins(Config(origins={"weights.bits": "c.yaml:2"})),
+    config=msgspec.to_builtins(contrib(origins={"weights.bits": "c.yaml:2"})),
     outputs=("net/out:0",),
     resource_variables=False,
     layers=5,

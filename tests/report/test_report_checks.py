@@ -51,8 +51,24 @@ _CONVERSION = Conversion(
     dequantize=2,
     islands=(Island(op="ELU", tensor="elu", inputs=("FLOAT32",), outputs=("FLOAT32",), predicted=False),),
     outputs=(
-        OutputDifference(tensor="y:0", scale=0.5, max_error=1.0, mean_error=0.25, argmax_agreement=0.75),
-        OutputDifference(tensor="z:0", scale=None, max_error=0.0, mean_error=0.0, argmax_agreement=None),
+        OutputDifference(
+            tensor="y:0",
+            scale=0.5,
+            max_error=1.0,
+            p99_error=0.5,
+            mean_error=0.25,
+            sqnr_db=40.0,
+            argmax_agreement=0.75,
+        ),
+        OutputDifference(
+            tensor="z:0",
+            scale=None,
+            max_error=0.0,
+            p99_error=0.0,
+            mean_error=0.0,
+            sqnr_db=None,
+            argmax_agreement=None,
+        ),
     ),
     samples=8,
     data="random numbers",
@@ -65,8 +81,8 @@ def test_text_says_everything() -> None:
     assert "check for tflite-int8: passed" in text
     assert "5 operations, 1 of them float; 2 QUANTIZE, 2 DEQUANTIZE; 100 bytes" in text
     assert "ELU elu (FLOAT32) -> FLOAT32, which the static check did not name" in text
-    assert "y:0: max 1, mean 0.25 LSB, argmax equal in 75.0%" in text
-    assert "z:0: max 0, mean 0 (no scale)\n" in text
+    assert "y:0: mean 0.25, 99% to 0.5, max 1 LSB, SQNR 40.0 dB, argmax equal in 75.0%" in text
+    assert "z:0: mean 0, 99% to 0, max 0 (no scale)\n" in text
     assert "some kernels" in text
     assert "warning: conv (Conv2D): no range [weights-without-quantizer]" in text
 

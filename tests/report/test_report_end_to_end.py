@@ -8,7 +8,8 @@ from typing import Any, Literal
 import pytest
 from google.protobuf import text_format
 
-from fqrewrite.config.records import Config, Rule, WeightOverrides
+from configs import contrib
+from fqrewrite.config.records import Rule, WeightOverrides
 from fqrewrite.config.selectors import Selector
 from fqrewrite.evaluate import evaluate_model
 from fqrewrite.model.container import Model, load
@@ -70,7 +71,7 @@ GRAPH = "".join(
         operation("out", "Identity", "c/deconv"),
     ]
 )
-CONFIG = Config(
+CONFIG = contrib(
     quant_delay=2,
     rules=(Rule(selector=Selector(name="a/**"), weights=WeightOverrides(bits=4), origin="c.yaml:3"),),
 )

@@ -42,4 +42,18 @@ def test_a_division_by_a_constant_is_a_product() -> None:
 def test_a_sum_of_two_becomes_an_add() -> None:
     plan = integer_plan(TWO + "s = AddN(x, z)\ny = Relu(s)\n")
     assert sites(plan) == {"x:0": "input", "z:0": "input", "y:0": "arithmetic"}
-    assert plan.sums == ("s",)
+    assert plan.respelled == ("s",)
+
+
+@pytest.mark.parametrize("op", ["Square", "Neg"])
+def test_what_has_no_kernel_is_written_in_another_way(op: str) -> None:
+    plan = integer_plan(f"x = Placeholder\ny = {op}(x)\n")
+    assert sites(plan) == {"x:0": "input", "y:0": "arithmetic"}
+    assert left_float(plan) == {}
+    assert plan.respelled == ("y",)
+
+
+def test_a_sum_of_three_stays_float() -> None:
+    plan = integer_plan(TWO + "y = AddN(x, z, x)\n")
+    assert left_float(plan) == {"y:0": "float-in-runtime"}
+    assert plan.respelled == ()

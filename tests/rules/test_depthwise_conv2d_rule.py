@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import msgspec
 import pytest
 from planning import declined
 
-from fqrewrite.config.records import Config, WeightSettings
+from configs import contrib, contrib_weights
+from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -15,7 +15,7 @@ W = "w = VariableV2 {shape: [3, 3, 3, 2]}\nw/read = Identity(w)\n"
 
 
 def _plan(text: str, config: Config | None = None) -> Plan:
-    return build_plan(Graph(parse(text)), config or Config(), source_sha256="0")
+    return build_plan(Graph(parse(text)), config or contrib(), source_sha256="0")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_takes(weights: str) -> None:
 
 
 def test_channels_are_those_of_the_last_two_axes() -> None:
-    config = msgspec.structs.replace(Config(), weights=WeightSettings(granularity="per_channel"))
+    config = contrib(weights=contrib_weights(granularity="per_channel"))
     plan = _plan(X + "w = Const {value: 0.5, shape: [3, 3, 3, 2]}\nd = DepthwiseConv2dNative(x, w)\n", config)
     (item,) = [item for item in plan.quantizers if item.role == "weights"]
     assert (item.scheme.granularity, item.weight_shape) == ("per_channel", (3, 3, 3, 2))

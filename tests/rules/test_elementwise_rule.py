@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from planning import INPUT, activations, conv, declined, plan_of
 
-from fqrewrite.config.records import ActivationSettings, Config
+from configs import contrib
+from fqrewrite.config.records import ActivationSettings
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -102,7 +103,7 @@ def test_declines_inside_control_flow() -> None:
 
 
 def test_symmetry_is_left_out_as_in_contrib() -> None:
-    config = Config(activations=ActivationSettings(symmetric=True, bits=6))
+    config = contrib(activations=ActivationSettings(symmetric=True, bits=6))
     plan = build_plan(Graph(parse(RELU + "m = Mul(n/c/Relu, x)\n")), config, source_sha256="0")
     schemes = {item.scope: (item.scheme.symmetric, item.scheme.bits) for item in plan.quantizers}
     assert schemes["n/c/act_quant"] == (True, 6)

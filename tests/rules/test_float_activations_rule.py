@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fqrewrite.config.records import Config
+from configs import contrib
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -19,7 +19,7 @@ y = BiasAdd(c/Conv2D, b/read)
 
 
 def _listed(text: str) -> dict[str, str]:
-    plan = build_plan(Graph(parse(LAYER + text)), Config(), source_sha256="0", public_outputs=("out",))
+    plan = build_plan(Graph(parse(LAYER + text)), contrib(), source_sha256="0", public_outputs=("out",))
     return {entry.name: entry.code for entry in plan.left_out if entry.op != "Placeholder"}
 
 

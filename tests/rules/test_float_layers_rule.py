@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from planning import declined
 
-from fqrewrite.config.records import Config
+from configs import contrib
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -36,7 +36,7 @@ w/read = Identity(w)
     ],
 )  # fmt: skip
 def test_declines(line: str, reason: str) -> None:
-    plan = build_plan(Graph(parse(X + line)), Config(), source_sha256="0")
+    plan = build_plan(Graph(parse(X + line)), contrib(), source_sha256="0")
     (entry,) = declined(plan)
     assert (entry.kind, entry.name, entry.code) == ("layer", "y", "layer-not-quantizable")
     assert reason in entry.reason
@@ -46,6 +46,6 @@ def test_declines(line: str, reason: str) -> None:
 
 def test_what_computes_weights_is_not_listed() -> None:
     text = X + "k = BatchMatMulV2(w/read, w/read)\ny = Conv2D(x, k)\n"
-    plan = build_plan(Graph(parse(text)), Config(), source_sha256="0")
+    plan = build_plan(Graph(parse(text)), contrib(), source_sha256="0")
     assert declined(plan) == ()
     assert [item.tensor for item in plan.quantizers] == ["k:0", "y:0"]

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import msgspec
 import pytest
 from planning import declined
 
+from configs import contrib
 from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
@@ -42,7 +42,7 @@ def _training(more: str = "", *, updates: bool = True) -> str:
 
 
 def _plan(text: str, outputs: tuple[str, ...] = (), config: Config | None = None) -> Plan:
-    return build_plan(Graph(parse(text)), config or Config(), source_sha256="0", public_outputs=outputs)
+    return build_plan(Graph(parse(text)), config or contrib(), source_sha256="0", public_outputs=outputs)
 
 
 def _fold(text: str) -> FoldItem:
@@ -84,7 +84,7 @@ def test_takes_training() -> None:
 
 
 def test_freezing_concerns_batch_statistics_only() -> None:
-    frozen = msgspec.structs.replace(Config(), freeze_bn_delay=100)
+    frozen = contrib(freeze_bn_delay=100)
     (training,) = _plan(CONV + _training() + RELU, config=frozen).folds
     (inference,) = _plan(CONV + _norm() + RELU, config=frozen).folds
     assert (training.freeze_delay, inference.freeze_delay) == (100, None)

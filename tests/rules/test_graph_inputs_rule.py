@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fqrewrite.config.records import Config
+from configs import contrib
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -16,7 +16,7 @@ w/read = Identity(w)
 
 
 def _listed(text: str) -> list[str]:
-    plan = build_plan(Graph(parse(INPUTS + text)), Config(), source_sha256="0", public_outputs=("out",))
+    plan = build_plan(Graph(parse(INPUTS + text)), contrib(), source_sha256="0", public_outputs=("out",))
     return [entry.name for entry in plan.left_out if entry.code == "input-not-quantized"]
 
 

@@ -13,15 +13,50 @@ y = Mul(x, inverse)
 """
 
 
-@pytest.mark.parametrize("square", ["Square(x)", "Mul(x, x)"])
-def test_one_kernel(square: str) -> None:
-    plan = integer_plan(f"x = Placeholder\nsquare = {square}\n" + REST)
-    assert {item.tensor: item.rule for item in plan.quantizers}.keys() == {"x:0", "y:0"}
+def _is_one_kernel(text: str) -> bool:
+    plan = integer_plan(text)
     (result,) = [item for item in plan.quantizers if item.tensor == "y:0"]
-    assert (result.rule, result.range.minimum, result.range.maximum) == ("l2_normalization", (-1.0,), (127 / 128,))
-    assert left_float(plan) == {}
+    if result.rule != "l2_normalization":
+        return False
+    assert {item.tensor for item in plan.quantizers} == {"x:0", "y:0"}
+    assert (result.range.minimum, result.range.maximum) == ((-1.0,), (127 / 128,))
+    return left_float(plan) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        ("Maximum(total, tiny)", "Maximum(tiny, total)"),
+        ("Maximum(total, tiny)", "AddV2(total, tiny)"),
+        ("[3]", "[-1]"),
+        ("Rsqrt(bounded)\ny = Mul(x, inverse)", "Sqrt(bounded)\ny = RealDiv(x, inverse)"),
+    ],
+)
+def test_one_kernel(old: str, new: str) -> None:
+    assert _is_one_kernel(("x = Placeholder\nsquare = Square(x)\n" + REST).replace(old, new))
+
+
+def test_the_last_axis_depends_on_the_rank() -> None:
+    text = "x = Placeholder {shape: [?, 8]}\nsquare = Square(x)\n" + REST
+    assert _is_one_kernel(text.replace("[3]", "[1]"))
+    assert not _is_one_kernel(text.replace("[3]", "[0]"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Mul(x, inverse)", "Mul(inverse, x)"),
+        ("Square(x)", "Mul(x, x)"),
+        ("[3]", "[1]"),
+        ("[3]", "[1, 2]"),
+    ],
+)
+def test_pieces_otherwise(old: str, new: str) -> None:
+    assert not _is_one_kernel(("x = Placeholder {shape: [?, 8, 8, 4]}\nsquare = Square(x)\n" + REST).replace(old, new))
 
 
 def test_of_something_else() -> None:
     plan = integer_plan("x = Placeholder\nz = Relu(x)\nsquare = Square(z)\n" + REST)
-    assert left_float(plan) == {"square:0": "float-in-runtime"}
+    assert left_float(plan) == {}
+    assert plan.respelled == ("square",)

@@ -18,6 +18,11 @@ SCALAR = "k = Const {value: 3.0}\n"
         ("a = Sub(n/c/Conv2D, b/read)\ny = Relu6(a)\n", "y:0"),
         ("i = Identity(n/c/Conv2D)\na = BiasAdd(i, b/read)\nj = Identity(a)\ny = Relu(j)\n", "y:0"),
         ("s = Squeeze(n/c/Conv2D)\na = BiasAdd(s, b/read)\ny = Relu(a)\n", "y:0"),
+        ("s = ExpandDims(n/c/Conv2D, b/read)\ny = Relu(s)\n", "y:0"),
+        # one number for all channels is added to a bias
+        ("a = BiasAdd(n/c/Conv2D, b/read)\n" + SCALAR + "y = AddV2(a, k)\n", "y:0"),
+        (SCALAR + "a = BiasAdd(n/c/Conv2D, b/read)\ns = Sub(a, k)\ny = Relu6(s)\n", "y:0"),
+        ("k = Const {value: 0.0}\ny = Add(n/c/Conv2D, k)\n", "y:0"),
         ("n = FusedBatchNormV3(n/c/Conv2D, b/read, b/read, b/read, b/read) {is_training: false}\ny = Relu(n)\n", "y:0"),
         ("n = FusedBatchNormV3(n/c/Conv2D, b/read, b/read, b/read, b/read) {is_training: false}\n", "n:0"),
     ],
@@ -43,6 +48,10 @@ def test_one_kernel(lines: str, result: str) -> None:
         ("q = Sub(b/read, n/c/Conv2D)\n", {"n/c/Conv2D:0", "b/read:0", "q:0"}),
         # the converter gives all channels the first one's bias when they have the same
         (SCALAR + "a = Add(n/c/Conv2D, k)\ny = Relu6(a)\n", {"n/c/Conv2D:0", "y:0"}),
+        ("k = Const {value: [2, 2, 2, 2, 2]}\na = Add(n/c/Conv2D, k)\ny = Relu6(a)\n", {"n/c/Conv2D:0", "k:0", "y:0"}),
+        # behind a BatchToSpaceND only where it is part of an atrous convolution
+        ("s = BatchToSpaceND(n/c/Conv2D, b, b)\ny = BiasAdd(s, b/read)\n", {"n/c/Conv2D:0", "b/read:0", "y:0"}),
+        ("s = ExpandDims(n/c/Conv2D, b)\ny = BiasAdd(s, b/read)\n", {"n/c/Conv2D:0", "b/read:0", "y:0"}),
         ("q = LeakyRelu(n/c/Conv2D)\n", {"n/c/Conv2D:0", "q:0"}),
         ("m = MaxPool(n/c/Conv2D)\nq = Relu(m)\n", {"n/c/Conv2D:0", "q:0"}),
     ],

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from planning import declined
 
-from fqrewrite.config.records import Config
+from configs import contrib
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -15,7 +15,7 @@ SEQUENCE = "s = Placeholder {shape: [?, 5, 3]}\nrows = Const {value: [-1, 3]}\nx
 
 
 def _plan(text: str) -> Plan:
-    return build_plan(Graph(parse(text)), Config(), source_sha256="0")
+    return build_plan(Graph(parse(text)), contrib(), source_sha256="0")
 
 
 @pytest.mark.parametrize(

@@ -28,3 +28,13 @@ def test_of_powers_only_squares() -> None:
     assert sites(plan) == {"x:0": "input", "y:0": "own_range"}
     cube = integer_plan("x = Placeholder\nthree = Const {value: 3.0}\ny = Pow(x, three)\n")
     assert left_float(cube) == {"y:0": "float-in-runtime"}
+
+
+def test_a_relu_goes_with_the_division_in_front_of_it() -> None:
+    plan = integer_plan("x = Placeholder\na = Abs(x)\nf = RealDiv(x, a)\nr = Relu(f)\ny = LeakyRelu(r)\n")
+    assert left_float(plan) == {
+        "f:0": "float-in-runtime",
+        "r:0": "float-in-runtime",
+        "y:0": "operand-stays-float",
+    }
+    assert set(sites(plan)) == {"x:0", "a:0", "y:0"}

@@ -22,8 +22,11 @@ def test_one_kernel(op: str) -> None:
     assert left_float(plan) == {}
 
 
-@pytest.mark.parametrize(("shape", "op"), [("[4]", "Add"), ("[1, 1, 4]", "Sub")])
-def test_what_the_converter_does_not_fuse_is_listed(shape: str, op: str) -> None:
-    plan = integer_plan(BASE % (shape, op))
-    assert left_float(plan) == {"n:0": "float-in-runtime"}
-    assert {"p:0", "q:0", "m:0", "y:0"} <= set(sites(plan)) | {"m:0"}
+@pytest.mark.parametrize(
+    ("shape", "end"), [("[4]", "Add(p, m)"), ("[1, 1, 4]", "Sub(p, m)"), ("[1, 1, 4]", "Add(m, p)")]
+)
+def test_what_the_converter_does_not_fuse_stays_in_pieces(shape: str, end: str) -> None:
+    plan = integer_plan((BASE % (shape, "Add")).replace("Add(p, m)", end))
+    assert left_float(plan) == {}
+    assert set(sites(plan)) == {"x:0", "p:0", "q:0", "alpha/read:0", "m:0", "y:0"}
+    assert plan.respelled == ("n",)

@@ -28,6 +28,29 @@ def test_several_results_have_one_range() -> None:
     assert set(sites(integer_plan("x = Placeholder\n" + lines))) == {"x:0", "y:0"}
 
 
+@pytest.mark.parametrize(
+    "split", ["Split(d, x) {num_split: 3}", "SplitV(x, d, d) {num_split: 3}", "Unpack(x) {num: 3}"]
+)
+def test_a_split_with_an_unused_result_has_a_quantizer(split: str) -> None:
+    lines = f"x = Placeholder\nd = Const {{value: 3}}\np = {split}\n"
+    plan = integer_plan(lines + "y = Mul(p:1, p:2)\n")
+    assert sites(plan) == {"x:0": "input", "p:1": "same_range", "y:0": "arithmetic"}
+    tied = {item.tensor: item.tied_with for item in plan.quantizers if item.tied_with}
+    assert tied == {"x:0": ("p/quant",), "p:1": ("x/quant",)}
+    assert "p:0" not in sites(integer_plan(lines + "q = Mul(p:1, p:2)\ny = Mul(q, p)\n"))
+
+
+def test_a_fixed_range_is_handed_on_through_a_split() -> None:
+    lines = "x = Placeholder\ns = Sigmoid(x)\np = Unpack(s) {num: 2}\ny = Relu(p:1)\n"
+    (item,) = [item for item in integer_plan(lines).quantizers if item.tensor == "p:1"]
+    assert (item.range.source, item.range.minimum, item.range.maximum) == ("constant", (0.0,), (255 / 256,))
+
+
+def test_an_input_that_is_only_moved() -> None:
+    assert sites(integer_plan("x = Placeholder\np = MaxPool(x)\ny = Reshape(p, x)\n")) == {"x:0": "input"}
+    assert sites(integer_plan("x = Placeholder\ny = Identity(x)\n")) == {}
+
+
 def test_nothing_needs_a_range_where_nothing_is_computed_in_integers() -> None:
     plan = integer_plan("x = Placeholder\np = Reshape(x, x)\ny = Elu(p)\n")
     assert sites(plan) == {}

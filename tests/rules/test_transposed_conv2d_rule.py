@@ -16,7 +16,7 @@ y = Relu(a)
 
 
 def test_takes() -> None:
-    plan = integer_plan(GRAPH)
+    plan = integer_plan(GRAPH, rules=())
     assert sites(plan) == {"x:0": "input", "y:0": "layer_kernel"}
     (weights,) = [item for item in plan.quantizers if item.role == "weights"]
     assert (weights.tensor, weights.edges, weights.scheme.granularity) == ("w/read:0", ("up:in1",), "per_tensor")

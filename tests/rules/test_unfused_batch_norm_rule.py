@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from planning import declined
 
-from fqrewrite.config.records import Config
+from configs import contrib
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
 from fqrewrite.plan.build import build_plan
@@ -60,7 +60,7 @@ def _batch(mean: str = "m/flat", variance: str = "v/flat") -> str:
 
 
 def _plan(text: str, outputs: tuple[str, ...] = ("relu",)) -> Plan:
-    return build_plan(Graph(parse(text)), Config(), source_sha256="0", public_outputs=outputs)
+    return build_plan(Graph(parse(text)), contrib(), source_sha256="0", public_outputs=outputs)
 
 
 def _fold(text: str) -> FoldItem:
@@ -285,13 +285,13 @@ _WIDE = tuple((f"{name}/read", f"{name}/wide") for name in ("gamma", "beta", "me
 @pytest.mark.parametrize(("biased", "bias"), [("", None), ("c/add = AddV2(c/Conv2D, b/wide)\n", "b/wide:0")])
 def test_parameters_reshaped_to_the_rank_of_the_output(biased: str, bias: str | None) -> None:
     norm = _replaced(NORM, *_WIDE, *([("c/Conv2D", "c/add")] if biased else []))
-    plan = build_plan(Graph(parse(KERAS + biased + norm + RELU)), Config(), source_sha256="")
+    plan = build_plan(Graph(parse(KERAS + biased + norm + RELU)), contrib(), source_sha256="")
     (item,) = plan.folds
     assert (item.layer, item.gamma, item.variance, item.bias) == ("c/Conv2D", "gamma/wide:0", "variance/wide:0", bias)
 
 
 def test_parameters_reshaped_to_other_channels_are_declined() -> None:
     text = KERAS.replace("[1, 1, 1, 4]", "[1, 4, 1, 1]") + _replaced(NORM, *_WIDE) + RELU
-    plan = build_plan(Graph(parse(text)), Config(), source_sha256="")
+    plan = build_plan(Graph(parse(text)), contrib(), source_sha256="")
     assert plan.folds == ()
     assert {entry.code for entry in plan.left_out if entry.kind == "batch_norm"} == {"batch-norm-channels-differ"}

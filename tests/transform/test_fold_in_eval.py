@@ -9,7 +9,7 @@ import pytest
 from graphs import KINDS, Kind, Net, one_layer, two_layers
 from numeric import RTOL_EVAL, channels_last, deviation, parse, run
 
-from fqrewrite.config.records import Config
+from configs import contrib
 from fqrewrite.errors import GraphError
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph
@@ -25,7 +25,7 @@ Norm = Literal["fused", "unfused"]
 def folded(net: Net, *, first_to_inference: bool, folds: int = 1) -> Any:
     """The graph with its batch norms folded for inference, and without quantizers."""
     meta = MetaGraphDef.FromString(net.meta)
-    plan = build_plan(Graph(meta.graph_def), Config(), source_sha256="0", public_outputs=("output:0",))
+    plan = build_plan(Graph(meta.graph_def), contrib(), source_sha256="0", public_outputs=("output:0",))
     assert [item.statistics for item in plan.folds] == ["batch"] * folds
     graph = Graph(meta.graph_def)
     if first_to_inference:
@@ -93,7 +93,7 @@ def test_reads_that_the_inference_graph_lacks(norm: Norm) -> None:
     net = one_layer("conv", norm=norm, resource=True)
     meta = MetaGraphDef.FromString(net.meta)
     graph = Graph(meta.graph_def)
-    plan = build_plan(graph, Config(), source_sha256="0", public_outputs=("output:0",))
+    plan = build_plan(graph, contrib(), source_sha256="0", public_outputs=("output:0",))
     (item,) = plan.folds
     gone = MovingAverage(read="gone:0")
     elsewhere = msgspec.structs.replace(item, moving_mean=gone, moving_variance=gone)
