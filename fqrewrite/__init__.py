@@ -11,18 +11,16 @@ Everything here is imported when it is first used; `import fqrewrite` alone cost
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fqrewrite import tf1
     from fqrewrite.api import Planned, Result, evaluate, load, plan, save, train
     from fqrewrite.errors import ConfigError, FqrewriteError, GraphError, InputError, Refusal
-    from fqrewrite.open import Source
-    from fqrewrite.plan.items import Plan
+    from fqrewrite.plans.items import Plan
     from fqrewrite.report.records import Report
+    from fqrewrite.source.open import Source
 
 __version__ = "0.1.0"
 __all__ = [
@@ -46,36 +44,19 @@ __all__ = [
 ]
 
 
-class _Member:
-    """A name of this package that is imported when it is read.
-
-    Importing a submodule enters it in its package under its own name, and two verbs are called like submodules
-    (`plan`, `evaluate`). The verbs keep the names; `from fqrewrite.plan.items import Plan` finds the submodule anyway.
-    """
-
-    def __init__(self, name: str, module: str) -> None:
-        self.name = name
-        self.module = module
-
-    def __get__(self, package: ModuleType, owner: type) -> object:
-        module = import_module(self.module)
-        return module if self.module == f"{__name__}.{self.name}" else getattr(module, self.name)
-
-    def __set__(self, package: ModuleType, value: object) -> None:
-        if not isinstance(value, ModuleType):
-            raise AttributeError(f"{self.name!r} of {package.__name__!r} cannot be set")
-
-
-_MEMBERS = {
+_HOMES = {
     "api": ("Planned", "Result", "evaluate", "load", "plan", "save", "train"),
     "errors": ("ConfigError", "FqrewriteError", "GraphError", "InputError", "Refusal"),
-    "open": ("Source",),
-    "plan.items": ("Plan",),
+    "source.open": ("Source",),
+    "plans.items": ("Plan",),
     "report.records": ("Report",),
-    "tf1": ("tf1",),
 }
-sys.modules[__name__].__class__ = type(
-    "_Package",
-    (ModuleType,),
-    {name: _Member(name, f"{__name__}.{module}") for module, names in _MEMBERS.items() for name in names},
-)
+
+
+def __getattr__(name: str) -> object:
+    if name == "tf1":
+        return import_module(f"{__name__}.tf1")
+    home = next((module for module, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

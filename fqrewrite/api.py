@@ -15,21 +15,21 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from fqrewrite import serve, write_train
 from fqrewrite.config.records import Config
 from fqrewrite.config.resolve import resolve
 from fqrewrite.errors import ConfigError, path_text
-from fqrewrite.evaluate import Evaluated
 from fqrewrite.model.atomic import check_distinct
 from fqrewrite.model.container import to_bytes
-from fqrewrite.open import Choice, Source, open_source, saved_variables
-from fqrewrite.plan.empty import refuse_empty
-from fqrewrite.plan.items import Plan
-from fqrewrite.plan.serialise import plan_from_json, plan_to_json
+from fqrewrite.plans.empty import refuse_empty
+from fqrewrite.plans.items import Plan
+from fqrewrite.plans.serialise import plan_from_json, plan_to_json
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
 from fqrewrite.report.render import to_json
-from fqrewrite.rewrite import plan_model, prepare_model
+from fqrewrite.source.open import Choice, Source, open_source, saved_variables
+from fqrewrite.verbs import serve, write_train
+from fqrewrite.verbs.evaluate import Evaluated
+from fqrewrite.verbs.rewrite import plan_model, prepare_model
 
 FilePath: TypeAlias = "str | os.PathLike[str]"
 Settings: TypeAlias = "FilePath | Mapping[str, object]"
@@ -89,7 +89,7 @@ def load(
         signatures: of a SavedModel that are meant; none for "serving_default", or the only one.
 
     Raises:
-        InputError, ConfigError: see `open.open_source`.
+        InputError, ConfigError: see `source.open.open_source`.
     """
     choice = Choice(None if tag_set is None else tuple(tag_set), tuple(signatures))
     return open_source(Path(path), None if graph is None else Path(graph), choice, needs_values=False)
@@ -107,7 +107,7 @@ def plan(
         thaw: whether constant weights become variables first.
 
     Raises:
-        Refusal, ConfigError, GraphError: as `rewrite.prepare_model` and `rewrite.plan_model`.
+        Refusal, ConfigError, GraphError: as `verbs.rewrite.prepare_model` and `verbs.rewrite.plan_model`.
     """
     model, resolved = source.model.copy(), _config(config, settings)
     prepared = prepare_model(model, resolved, strip_training=strip_training, thaw_constants=thaw)
@@ -143,7 +143,7 @@ def train(
     Raises:
         Refusal: `nothing-quantized`, `graph-has-gradients`, `already-rewritten`, `nothing-trainable`.
         ConfigError: `plan-conflict`, `plan-mismatch`, `plan-unreadable`; and InputError, GraphError as
-            `write_train.train_source`.
+            `verbs.write_train.train_source`.
     """
     own = source._replace(model=source.model.copy())
     model = own.model
@@ -179,7 +179,7 @@ def evaluate(
         freeze: whether variables become constants, if there is a checkpoint.
 
     Raises:
-        Refusal, ConfigError, InputError, GraphError: as `serve.evaluate_source`; `nothing-quantized`.
+        Refusal, ConfigError, InputError, GraphError: as `verbs.serve.evaluate_source`; `nothing-quantized`.
     """
     own = source._replace(model=source.model.copy(), checkpoint=source.checkpoint or saved_variables(source.model))
     form = serve.Form(source.path, "meta_graph", False, own.model.saved_model is not None, freeze, ())

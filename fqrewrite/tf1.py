@@ -20,8 +20,6 @@ import msgspec
 from fqrewrite.config.records import Config
 from fqrewrite.config.resolve import resolve
 from fqrewrite.errors import Refusal
-from fqrewrite.evaluate import evaluate_model
-from fqrewrite.flatten import flatten_model
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph
 from fqrewrite.live.difference import Difference, difference
@@ -30,16 +28,19 @@ from fqrewrite.live.snapshot import NAME, graph_to_rewrite, snapshot
 from fqrewrite.match.analysis import Analysis
 from fqrewrite.match.refusals import refuse_backward_pass, refuse_rewritten
 from fqrewrite.model.container import Model
-from fqrewrite.plan.empty import refuse_empty
-from fqrewrite.plan.items import Note, Plan
-from fqrewrite.plan.outputs import find_sinks
-from fqrewrite.plan.ranges import RangeSources
+from fqrewrite.model.declared import declared_outputs
+from fqrewrite.plans.empty import refuse_empty
+from fqrewrite.plans.items import Note, Plan
+from fqrewrite.plans.outputs import find_sinks
+from fqrewrite.plans.ranges import RangeSources
 from fqrewrite.proto import GraphDef
-from fqrewrite.provenance import find_provenance, mark
-from fqrewrite.recovery import recover_model
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
-from fqrewrite.rewrite import Rewritten, declared_outputs, plan_model, prepare_model, train_model
+from fqrewrite.source.flatten import flatten_model
+from fqrewrite.source.provenance import find_provenance, mark
+from fqrewrite.verbs.evaluate import evaluate_model
+from fqrewrite.verbs.recovery import recover_model
+from fqrewrite.verbs.rewrite import Rewritten, plan_model, prepare_model, train_model
 
 Settings = Path | str | Mapping[str, Any]
 

@@ -31,7 +31,7 @@ import tensorflow as tf
 
 from fqrewrite.config.resolve import resolve
 from fqrewrite.model.container import load
-from fqrewrite.rewrite import plan_model, prepare_model, train_model
+from fqrewrite.verbs.rewrite import plan_model, prepare_model, train_model
 
 tf1 = tf.compat.v1
 LEARNING_RATE = 1e-4

@@ -12,7 +12,7 @@ from fqrewrite.config.resolve import resolve
 from fqrewrite.model.container import load
 from fqrewrite.outline import Outlined
 from fqrewrite.proto import SavedModel
-from fqrewrite.write_train import train_form, train_source, write_train
+from fqrewrite.verbs.write_train import train_form, train_source, write_train
 
 INT8 = {"preset": "tflite-int8"}
 

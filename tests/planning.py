@@ -8,8 +8,8 @@ from configs import contrib
 from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
-from fqrewrite.plan.build import build_plan
-from fqrewrite.plan.items import LeftOut, Plan
+from fqrewrite.plans.build import build_plan
+from fqrewrite.plans.items import LeftOut, Plan
 
 INPUT = "x = Placeholder {shape: [?, 8, 8, 3]}\nb = VariableV2 {shape: [4]}\nb/read = Identity(b)\n"
 """An input for four-channel layers, and a bias for them."""

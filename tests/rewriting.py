@@ -9,12 +9,12 @@ from typing import Any, Literal, NamedTuple
 
 from fqrewrite.config.records import Config
 from fqrewrite.config.resolve import resolve
-from fqrewrite.evaluate import evaluate_model
 from fqrewrite.model.container import Model, convert_to_meta_graph, load, to_bytes
-from fqrewrite.plan.items import Plan
-from fqrewrite.plan.ranges import RangeSources
-from fqrewrite.recovery import recover_model
-from fqrewrite.rewrite import plan_model, prepare_model, train_model
+from fqrewrite.plans.items import Plan
+from fqrewrite.plans.ranges import RangeSources
+from fqrewrite.verbs.evaluate import evaluate_model
+from fqrewrite.verbs.recovery import recover_model
+from fqrewrite.verbs.rewrite import plan_model, prepare_model, train_model
 
 
 class Rewrite(NamedTuple):

@@ -13,13 +13,13 @@ import tensorflow as tf
 from tensorflow.python.eager.context import eager_mode
 
 from fqrewrite import api
-from fqrewrite.calibrate import Choice, calibrate
 from fqrewrite.check.records import CheckReport
 from fqrewrite.check.targets import TARGETS
-from fqrewrite.check_model import Conditions, check_model, open_checked
 from fqrewrite.config.resolve import resolve
-from fqrewrite.open import open_source
-from fqrewrite.plan.items import Plan
+from fqrewrite.plans.items import Plan
+from fqrewrite.source.open import open_source
+from fqrewrite.verbs.calibrate import Choice, calibrate
+from fqrewrite.verbs.check import Conditions, check_model, open_checked
 
 pytestmark = pytest.mark.heavy
 INT8 = {"preset": "tflite-int8"}

@@ -14,13 +14,13 @@ from outlining import fit, make_trainable
 from tensorflow.python.eager.context import eager_mode
 
 from fqrewrite import api
-from fqrewrite.calibrate import Choice, calibrate
 from fqrewrite.config.resolve import resolve
 from fqrewrite.errors import Refusal
 from fqrewrite.model.container import load
-from fqrewrite.open import Choice as _Choice
-from fqrewrite.open import open_source
-from fqrewrite.provenance import find_provenance
+from fqrewrite.source.open import Choice as _Choice
+from fqrewrite.source.open import open_source
+from fqrewrite.source.provenance import find_provenance
+from fqrewrite.verbs.calibrate import Choice, calibrate
 
 INT8 = {"preset": "tflite-int8"}
 LABELS = np.arange(8) % 2

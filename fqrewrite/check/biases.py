@@ -12,7 +12,7 @@ from fqrewrite.check.units import BIAS_ADDS, Unit
 from fqrewrite.check.weights import behind
 from fqrewrite.ir.graph import Node
 from fqrewrite.match.parameters import is_scalar
-from fqrewrite.plan.constants import NotConstant, evaluate
+from fqrewrite.plans.constants import NotConstant, evaluate
 
 
 def bias_findings(unit: Unit, subject: Subject) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fqrewrite.check.records import Severity
 from fqrewrite.ir.graph import Node, Value
-from fqrewrite.plan.constants import NotConstant, evaluate
+from fqrewrite.plans.constants import NotConstant, evaluate
 from fqrewrite.proto.attrs import get_bool, get_float, get_int
 
 PER_CHANNEL = "FakeQuantWithMinMaxVarsPerChannel"

@@ -14,10 +14,10 @@ from fqrewrite.cli.terminal import progress_bar, say
 from fqrewrite.errors import path_text
 
 if TYPE_CHECKING:
-    from fqrewrite.calibrate import Calibrated
     from fqrewrite.model.statistics_file import Method
-    from fqrewrite.open import Choice
     from fqrewrite.run.images import ImageOptions, Layout
+    from fqrewrite.source.open import Choice
+    from fqrewrite.verbs.calibrate import Calibrated
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _NUMBERS = "N[,N...]"  # for all channels, or for each
@@ -190,9 +190,9 @@ def _measured(
     given: dict[str, Any],
     quiet: bool,
 ) -> tuple[Calibrated, str]:
-    from fqrewrite import calibrate as calibration
     from fqrewrite.model.atomic import check_distinct, check_folder
-    from fqrewrite.open import open_source
+    from fqrewrite.source.open import open_source
+    from fqrewrite.verbs import calibrate as calibration
 
     check_folder(output)
     source = open_source(path, graph_file, choice)
@@ -213,9 +213,9 @@ def _measured(
 
 
 def _merged(paths: tuple[Path, ...], output: Path, method: Method | None, percentile: float | None) -> Calibrated:
-    from fqrewrite.calibrate import merge
     from fqrewrite.model.atomic import check_distinct
     from fqrewrite.model.statistics_file import read_statistics
+    from fqrewrite.verbs.calibrate import merge
 
     if not paths:
         raise click.UsageError("--merge needs the files to put together.")
@@ -262,9 +262,9 @@ def compare(
     """
     import gc
 
-    from fqrewrite.compare import compare as make
-    from fqrewrite.open import choices, open_source
     from fqrewrite.report.comparison import comparison_json, comparison_text
+    from fqrewrite.source.open import choices, open_source
+    from fqrewrite.verbs.compare import compare as make
 
     gc.enable()  # a long run, and not one that builds its objects once
     images = _images(image_size, mean, std, layout)

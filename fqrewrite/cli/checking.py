@@ -12,7 +12,7 @@ from fqrewrite.cli.options import FILE, choosing
 from fqrewrite.cli.terminal import say
 
 if TYPE_CHECKING:
-    from fqrewrite.open import Choice
+    from fqrewrite.source.open import Choice
 
 Format = Literal["text", "md", "json", "junit"]
 
@@ -68,10 +68,10 @@ def check(
     --convert, the graph is converted in a process of its own, and the model runs next to the graph.
     """
     from fqrewrite.check.targets import TARGETS
-    from fqrewrite.check_model import Conditions, check_model, open_checked
     from fqrewrite.errors import ConfigError
     from fqrewrite.model.atomic import check_distinct, write_all
     from fqrewrite.report.checks import render_check
+    from fqrewrite.verbs.check import Conditions, check_model, open_checked
 
     if not converts and (tflite or data):
         what = f"{'--tflite' if tflite else '--data'} needs a conversion"

@@ -32,12 +32,12 @@ def warm_start(
     from fqrewrite.model.atomic import check_distinct, write_all
     from fqrewrite.model.checkpoint_write import checkpoint_files
     from fqrewrite.model.ranges_file import read_ranges
-    from fqrewrite.open import Choice, choices, directory_of, open_checkpoint, open_source, own_files
-    from fqrewrite.plan.ranges import RangeSources
-    from fqrewrite.provenance import require_provenance
+    from fqrewrite.plans.ranges import RangeSources
     from fqrewrite.report.warm_start import warm_start_text
-    from fqrewrite.restore import Restorer, variable_keys
-    from fqrewrite.warm_start import warm_start as make
+    from fqrewrite.source.open import Choice, choices, directory_of, open_checkpoint, open_source, own_files
+    from fqrewrite.source.provenance import require_provenance
+    from fqrewrite.source.restore import Restorer, variable_keys
+    from fqrewrite.verbs.warm_start import warm_start as make
 
     own, other = choices([float_checkpoint, train_graph], Choice(read_tags(tag_set), None))
     trained = open_source(train_graph, choice=other, needs_values=False)

@@ -17,9 +17,9 @@ from fqrewrite.errors import path_text
 @click.option("--json", "as_json", is_flag=True, help="Print everything, plan included, as JSON.")
 def show(file: Path, tag_set: str | None, as_json: bool) -> None:
     """Show how FILE was made, by what fqrewrite left in it: a graph that it wrote, or a checkpoint trained from one."""
-    from fqrewrite.open import Choice, open_source
-    from fqrewrite.provenance import require_provenance
     from fqrewrite.report.provenance import provenance_json, provenance_text
+    from fqrewrite.source.open import Choice, open_source
+    from fqrewrite.source.provenance import require_provenance
 
     opened = open_source(file, choice=Choice(read_tags(tag_set), None), needs_values=False)
     found, scope = require_provenance(opened.model.graph_def, path_text(file))

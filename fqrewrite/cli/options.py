@@ -14,7 +14,7 @@ from fqrewrite.errors import ConfigError, path_text
 if TYPE_CHECKING:
     from fqrewrite.config.records import Config
     from fqrewrite.model.container import Model
-    from fqrewrite.plan.items import Plan
+    from fqrewrite.plans.items import Plan
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -56,7 +56,7 @@ def choosing(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(*args: Any, tag_set: str | None, signature: tuple[str, ...], **given: Any) -> Any:
-        from fqrewrite.open import Choice
+        from fqrewrite.source.open import Choice
 
         return command(*args, choice=Choice(read_tags(tag_set), signature), **given)
 
@@ -145,7 +145,7 @@ def read_plan(path: Path, given: dict[str, Any], model: Model) -> Plan:
     Raises:
         ConfigError: `plan-conflict`, `plan-unreadable`, `plan-mismatch`.
     """
-    from fqrewrite.plan.serialise import plan_from_json
+    from fqrewrite.plans.serialise import plan_from_json
 
     flags = {"bindings": "set"}
     said = [f"--{flags.get(key, key).replace('_', '-')}" for key, value in given.items() if value not in (None, ())]

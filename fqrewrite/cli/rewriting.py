@@ -24,9 +24,9 @@ from fqrewrite.cli.terminal import is_terminal, say
 from fqrewrite.errors import Refusal, path_text
 
 if TYPE_CHECKING:
-    from fqrewrite.open import Choice
-    from fqrewrite.plan.items import Plan
+    from fqrewrite.plans.items import Plan
     from fqrewrite.report.records import Report
+    from fqrewrite.source.open import Choice
 
 Format = Literal["text", "md", "json"]
 
@@ -58,10 +58,10 @@ def train(
     between training and inference is set to training. `fqrewrite eval` takes the checkpoints of that training.
     """
     from fqrewrite.model.atomic import check_distinct
-    from fqrewrite.open import directory_of, open_model
     from fqrewrite.report.build import build_report
     from fqrewrite.report.render import to_json
-    from fqrewrite.write_train import train_form, train_source, write_train
+    from fqrewrite.source.open import directory_of, open_model
+    from fqrewrite.verbs.write_train import train_form, train_source, write_train
 
     report = report or Path(f"{output}.report.json")
     opened = open_model(model, choice)
@@ -129,10 +129,10 @@ def eval_(
     .pbtxt, .meta) or, without a suffix, the directory of a SavedModel. Of a graph alone, variables stay variables.
     """
     from fqrewrite.model.atomic import check_distinct
-    from fqrewrite.open import open_source
     from fqrewrite.report.build import build_report
     from fqrewrite.report.render import to_json
-    from fqrewrite.serve import eval_form, evaluate_source, write_eval
+    from fqrewrite.source.open import open_source
+    from fqrewrite.verbs.serve import eval_form, evaluate_source, write_eval
 
     report = report or Path(f"{output}.report.json")
     source = open_source(model, graph_file, choice)
@@ -180,10 +180,10 @@ def plan(
 ) -> None:
     """Show what `train` and `eval` would do with MODEL, and why the rest is left out. Nothing is changed."""
     from fqrewrite.model.atomic import check_distinct, write_atomic
-    from fqrewrite.open import directory_of, open_model
-    from fqrewrite.plan.serialise import plan_to_json
+    from fqrewrite.plans.serialise import plan_to_json
     from fqrewrite.report.build import build_report
-    from fqrewrite.rewrite import plan_model, prepare_model
+    from fqrewrite.source.open import directory_of, open_model
+    from fqrewrite.verbs.rewrite import plan_model, prepare_model
 
     opened, config = open_model(model, choice), read_config(given)
     if output:

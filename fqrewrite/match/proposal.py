@@ -33,7 +33,7 @@ class LayerProposal(msgspec.Struct, frozen=True):
 
 
 class FoldProposal(msgspec.Struct, frozen=True, kw_only=True):
-    """This batch norm can be folded into that layer. The fields are those of `plan.items.FoldItem`, as values."""
+    """This batch norm can be folded into that layer. The fields are those of `plans.items.FoldItem`, as values."""
 
     layer: Layer
     chain: tuple[Node, ...]

@@ -37,7 +37,7 @@ from fqrewrite.outline.records import (
 from fqrewrite.outline.saver import extend_saver, object_graph_constants
 from fqrewrite.outline.variables import NewVariable, complete_lists, free_home, new_variables, track
 from fqrewrite.outline.wrapper import wrap
-from fqrewrite.plan.items import Note
+from fqrewrite.plans.items import Note
 
 _DEFAULT = "serving_default"
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from fqrewrite import __version__
 from fqrewrite.errors import GraphError
-from fqrewrite.plan.items import FoldItem, Plan, QuantizerItem, RangeSpec, fake_quant_op
+from fqrewrite.plans.items import FoldItem, Plan, QuantizerItem, RangeSpec, fake_quant_op
 from fqrewrite.report.records import FakeQuant, Fold, Input, PlanSummary, Range, Report, Summary
 
 if TYPE_CHECKING:
     from fqrewrite.ir.editor import EditLog, ItemEdits
-    from fqrewrite.rewrite import Rewritten
+    from fqrewrite.verbs.rewrite import Rewritten
 
 # ir.editor.SHARED and prepare.PREPARATION; importing them would bring the graph along.
 _SHARED, _PREPARATION = "shared", "preparation"

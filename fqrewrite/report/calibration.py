@@ -8,7 +8,7 @@ from fqrewrite.report.escape import printable
 from fqrewrite.report.words import count
 
 if TYPE_CHECKING:
-    from fqrewrite.calibrate import Calibrated
+    from fqrewrite.verbs.calibrate import Calibrated
 
 
 def calibration_text(made: Calibrated, what: str, output: str, *, verbose: bool) -> str:

@@ -10,8 +10,8 @@ from fqrewrite.report.escape import printable
 from fqrewrite.report.words import count
 
 if TYPE_CHECKING:
-    from fqrewrite.compare import Comparison
     from fqrewrite.run.noise import Noise
+    from fqrewrite.verbs.compare import Comparison
 
 _HEADER = ("kind", "tensor", "SQNR dB", "own dB", "max error", "mean error", "bias", "bits", "layer")
 _NUMBERS = range(2, 8)  # columns that are aligned to the right

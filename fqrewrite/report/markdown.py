@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fqrewrite.plan.items import LeftOut
+from fqrewrite.plans.items import LeftOut
 from fqrewrite.report import words
 from fqrewrite.report.escape import code, code_cell, plain, prose_cell, table
 from fqrewrite.report.records import Report

@@ -10,7 +10,7 @@ from fqrewrite.report.escape import printable
 from fqrewrite.report.words import count, literal
 
 if TYPE_CHECKING:
-    from fqrewrite.provenance import Provenance
+    from fqrewrite.source.provenance import Provenance
 
 
 def provenance_text(provenance: Provenance, scope: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from fqrewrite.plan.items import Changes, Granularity, LeftOut, Note, RangeSource, Role, Statistics
+from fqrewrite.plans.items import Changes, Granularity, LeftOut, Note, RangeSource, Role, Statistics
 
 
 class Input(Struct, frozen=True, kw_only=True):

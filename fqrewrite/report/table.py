@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fqrewrite.plan.items import LeftOut
+from fqrewrite.plans.items import LeftOut
 from fqrewrite.report import words
 from fqrewrite.report.escape import printable
 from fqrewrite.report.layers import LayerRow, layer_rows

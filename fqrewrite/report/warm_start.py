@@ -8,7 +8,7 @@ from fqrewrite.report.escape import printable
 from fqrewrite.report.words import count
 
 if TYPE_CHECKING:
-    from fqrewrite.warm_start import WarmStart
+    from fqrewrite.verbs.warm_start import WarmStart
 
 _MOST_LISTED = 8
 

@@ -10,7 +10,7 @@ from fqrewrite.ir.editor import EditLog, Editor
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.ir.topology import topological_order
 from fqrewrite.match.parameters import is_constant, variables_of
-from fqrewrite.plan.items import Plan, QuantizerItem
+from fqrewrite.plans.items import Plan, QuantizerItem
 from fqrewrite.transform import templates
 from fqrewrite.transform.emitter import Emitter
 from fqrewrite.transform.fold import Folded, fold

@@ -21,7 +21,7 @@ from fqrewrite.errors import GraphError
 from fqrewrite.ir.graph import Graph, Node, Value, split_tensor
 from fqrewrite.match.batch_norm import batch_norm
 from fqrewrite.match.parameters import Parameters, static_shape, transposed
-from fqrewrite.plan.items import FoldItem, MovingAverage
+from fqrewrite.plans.items import FoldItem, MovingAverage
 from fqrewrite.proto.attrs import get_bool
 from fqrewrite.transform import templates
 from fqrewrite.transform.emitter import Emitter

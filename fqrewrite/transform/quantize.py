@@ -24,7 +24,7 @@ import msgspec
 
 from fqrewrite.ir.block import SCOPE, Block, BlockBuilder, BlockVariable, parameter
 from fqrewrite.ir.graph import Node, Value
-from fqrewrite.plan.items import QuantizerItem, RangeSpec, Scheme
+from fqrewrite.plans.items import QuantizerItem, RangeSpec, Scheme
 from fqrewrite.transform import templates
 from fqrewrite.transform.emitter import Emitter
 from fqrewrite.transform.variables import add_variable, read_name, update_variable
@@ -140,7 +140,7 @@ class _Recorder:
     def _shared(self, low: str, high: str) -> tuple[str, str]:
         """The union of the own range with the others' and with what it must hold beside."""
         kind = self.kind
-        # Constant ranges hold the others' already (`plan.ranges.share_ranges`).
+        # Constant ranges hold the others' already (`plans.ranges.share_ranges`).
         if kind.range.source == "constant" and kind.mode == "eval":
             return low, high
         ends = (("min", low, templates.MINIMUM, templates.MIN), ("max", high, templates.MAXIMUM, templates.MAX))

@@ -15,7 +15,7 @@ from fqrewrite.check.conversion import collect, signal_name
 from fqrewrite.check.records import Conversion, Static
 from fqrewrite.check.static import check_graph
 from fqrewrite.check.targets import TARGETS
-from fqrewrite.check_model import open_checked
+from fqrewrite.verbs.check import open_checked
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from fqrewrite.config.resolve import resolve
-from fqrewrite.evaluate import evaluate_model
 from fqrewrite.model.container import load
-from fqrewrite.plan.ranges import RangeSources
-from fqrewrite.recovery import recover_model
+from fqrewrite.plans.ranges import RangeSources
+from fqrewrite.verbs.evaluate import evaluate_model
+from fqrewrite.verbs.recovery import recover_model
 
 v1 = tf.compat.v1
 SHAPE = (1, 8, 8, 4)

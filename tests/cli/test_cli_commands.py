@@ -15,7 +15,7 @@ from fqrewrite.codes import CODES
 from fqrewrite.config.records import DEFAULT_PRESET
 from fqrewrite.match.refusals import MARKER_NAME
 from fqrewrite.proto import MetaGraphDef
-from fqrewrite.provenance import find_provenance
+from fqrewrite.source.provenance import find_provenance
 
 SETTINGS = {
     "--config",

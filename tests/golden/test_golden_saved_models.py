@@ -13,9 +13,9 @@ from fqrewrite.config.records import Config
 from fqrewrite.config.resolve import resolve
 from fqrewrite.errors import FqrewriteError
 from fqrewrite.model.container import load
-from fqrewrite.plan.items import Plan
+from fqrewrite.plans.items import Plan
 from fqrewrite.proto import MetaGraphDef, SavedModel
-from fqrewrite.rewrite import plan_model, prepare_model
+from fqrewrite.verbs.rewrite import plan_model, prepare_model
 
 DATA = sorted(Path(__file__).with_name("data").glob("*.npz"))
 

@@ -17,7 +17,7 @@ from numeric import Arrays, Step, deviation, parse, run, tf1
 from fqrewrite.ir.graph import Graph
 from fqrewrite.match.refusals import MARKER_NAME
 from fqrewrite.proto import GraphDef, VariableDef
-from fqrewrite.provenance import recover, require_provenance
+from fqrewrite.source.provenance import recover, require_provenance
 
 GOLDEN = sorted((Path(__file__).resolve().parents[1] / "golden" / "data").glob("*.npz"))
 TOLERANCE = 1e-6

@@ -16,9 +16,9 @@ from fqrewrite.ir.graph import Graph
 from fqrewrite.model.container import load
 from fqrewrite.model.object_checkpoint import object_keys, variable_objects
 from fqrewrite.model.saver_keys import Key
-from fqrewrite.open import open_source
 from fqrewrite.proto import message_class
-from fqrewrite.restore import Restorer, variable_keys
+from fqrewrite.source.open import open_source
+from fqrewrite.source.restore import Restorer, variable_keys
 
 _VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from outlining import examples, fit, make_trainable, ranges, read_meta_graph
 
 from fqrewrite.outline.records import signature_call
-from fqrewrite.provenance import marked_functions
+from fqrewrite.source.provenance import marked_functions
 
 
 class Net(tf.Module):  # type: ignore[misc]

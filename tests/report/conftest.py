@@ -10,11 +10,11 @@ import pytest
 from configs import contrib
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import EditLog, ItemEdits
-from fqrewrite.plan.items import Changes, FoldItem, LeftOut, Note, Plan, QuantizerItem, RangeSpec, Scheme
+from fqrewrite.plans.items import Changes, FoldItem, LeftOut, Note, Plan, QuantizerItem, RangeSpec, Scheme
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
-from fqrewrite.rewrite import Rewritten
 from fqrewrite.transform.apply import Applied
+from fqrewrite.verbs.rewrite import Rewritten
 
 WEIGHTS = Scheme(bits=4, symmetric=True, narrow_range=True)
 ACTIVATION = Scheme(bits=8, symmetric=False, narrow_range=False)

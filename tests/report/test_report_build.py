@@ -10,10 +10,10 @@ import pytest
 
 from fqrewrite.errors import GraphError
 from fqrewrite.ir.editor import SHARED, EditLog, ItemEdits
-from fqrewrite.plan.items import Plan
+from fqrewrite.plans.items import Plan
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import FakeQuant, Range, Report, Summary
-from fqrewrite.rewrite import Rewritten
+from fqrewrite.verbs.rewrite import Rewritten
 
 
 def build(plan: Plan, rewritten: Rewritten | None) -> Report:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from fqrewrite.calibrate import Calibrated
-from fqrewrite.compare import Compared, Comparison
 from fqrewrite.model.statistics_file import Statistics, TensorStatistics
-from fqrewrite.plan.items import Note
+from fqrewrite.plans.items import Note
 from fqrewrite.report.calibration import calibration_text
 from fqrewrite.report.comparison import comparison_json, comparison_text
 from fqrewrite.run.noise import Noise
+from fqrewrite.verbs.calibrate import Calibrated
+from fqrewrite.verbs.compare import Compared, Comparison
 
 EXACT = Noise(sqnr_db=None, max_error=0.0, mean_error=0.0, bias=0.0)
 SILENT = Noise(sqnr_db=None, max_error=0.5, mean_error=0.1, bias=-0.1)

@@ -11,16 +11,16 @@ from google.protobuf import text_format
 from configs import contrib
 from fqrewrite.config.records import Rule, WeightOverrides
 from fqrewrite.config.selectors import Selector
-from fqrewrite.evaluate import evaluate_model
 from fqrewrite.model.container import Model, load
-from fqrewrite.plan.ranges import RangeSources
-from fqrewrite.plan.serialise import plan_from_json, plan_to_json
+from fqrewrite.plans.ranges import RangeSources
+from fqrewrite.plans.serialise import plan_from_json, plan_to_json
 from fqrewrite.proto import GraphDef
-from fqrewrite.recovery import Recovered
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
 from fqrewrite.report.render import render, to_json
-from fqrewrite.rewrite import plan_model, prepare_model, train_model
+from fqrewrite.verbs.evaluate import evaluate_model
+from fqrewrite.verbs.recovery import Recovered
+from fqrewrite.verbs.rewrite import plan_model, prepare_model, train_model
 
 FLOAT = 'attr { key: "T" value { type: DT_FLOAT } }'
 DTYPE = 'attr { key: "dtype" value { type: DT_FLOAT } }'

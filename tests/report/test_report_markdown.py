@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from fqrewrite.plan.items import Plan
+from fqrewrite.plans.items import Plan
 from fqrewrite.report.build import build_report
 from fqrewrite.report.markdown import render_markdown
 from fqrewrite.report.records import Report

@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 
-from fqrewrite.plan.items import Plan
+from fqrewrite.plans.items import Plan
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
 from fqrewrite.report.table import render_table

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from fqrewrite.plan.items import Changes, LeftOut, Plan
+from fqrewrite.plans.items import Changes, LeftOut, Plan
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
 from fqrewrite.report.text import render_text

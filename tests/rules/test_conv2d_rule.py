@@ -6,8 +6,8 @@ from planning import declined
 from configs import contrib
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
-from fqrewrite.plan.build import build_plan
-from fqrewrite.plan.items import Plan
+from fqrewrite.plans.build import build_plan
+from fqrewrite.plans.items import Plan
 
 X = "x = Placeholder {shape: [?, 8, 8, 3]}\n"
 REF = "net/conv/w = VariableV2 {shape: [3, 3, 3, 4]}\nnet/conv/w/read = Identity(net/conv/w)\n"

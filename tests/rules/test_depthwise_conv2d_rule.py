@@ -7,8 +7,8 @@ from configs import contrib, contrib_weights
 from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
-from fqrewrite.plan.build import build_plan
-from fqrewrite.plan.items import Plan
+from fqrewrite.plans.build import build_plan
+from fqrewrite.plans.items import Plan
 
 X = "x = Placeholder {shape: [?, 8, 8, 3]}\n"
 W = "w = VariableV2 {shape: [3, 3, 3, 2]}\nw/read = Identity(w)\n"

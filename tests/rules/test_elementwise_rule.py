@@ -7,7 +7,7 @@ from configs import contrib
 from fqrewrite.config.records import ActivationSettings
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
-from fqrewrite.plan.build import build_plan
+from fqrewrite.plans.build import build_plan
 
 CONV = INPUT + conv("n/c")
 BIASED = CONV + "n/c/BiasAdd = BiasAdd(n/c/Conv2D, b/read)\n"

@@ -6,7 +6,7 @@ from planning import declined
 from configs import contrib
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
-from fqrewrite.plan.build import build_plan
+from fqrewrite.plans.build import build_plan
 
 X = """
 x = Placeholder

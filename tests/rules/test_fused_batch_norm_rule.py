@@ -7,8 +7,8 @@ from configs import contrib
 from fqrewrite.config.records import Config
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
-from fqrewrite.plan.build import build_plan
-from fqrewrite.plan.items import FoldItem, MovingAverage, Plan
+from fqrewrite.plans.build import build_plan
+from fqrewrite.plans.items import FoldItem, MovingAverage, Plan
 
 X = "x = Placeholder {shape: [?, 8, 8, 3]}\n"
 PARAMETERS = "".join(

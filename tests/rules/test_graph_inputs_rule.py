@@ -5,7 +5,7 @@ import pytest
 from configs import contrib
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
-from fqrewrite.plan.build import build_plan
+from fqrewrite.plans.build import build_plan
 
 INPUTS = """
 x = Placeholder {shape: [?, 8, 8, 3]}

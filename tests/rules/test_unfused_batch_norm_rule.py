@@ -6,8 +6,8 @@ from planning import declined
 from configs import contrib
 from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import parse
-from fqrewrite.plan.build import build_plan
-from fqrewrite.plan.items import FoldItem, MovingAverage, Plan
+from fqrewrite.plans.build import build_plan
+from fqrewrite.plans.items import FoldItem, MovingAverage, Plan
 
 PARAMETERS = "".join(
     f"{name} = VariableV2 {{shape: [4]}}\n{name}/read = Identity({name})\n"

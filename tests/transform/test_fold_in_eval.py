@@ -13,8 +13,8 @@ from configs import contrib
 from fqrewrite.errors import GraphError
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph
-from fqrewrite.plan.build import build_plan
-from fqrewrite.plan.items import MovingAverage
+from fqrewrite.plans.build import build_plan
+from fqrewrite.plans.items import MovingAverage
 from fqrewrite.proto import MetaGraphDef
 from fqrewrite.transform.apply import apply_plan
 from fqrewrite.transform.inference import to_inference

@@ -1,0 +1,1 @@
+"""What the commands do, without a terminal: one module for each verb, and what several share."""
