@@ -38,7 +38,6 @@ def test_the_import_alone_costs_nothing() -> None:
 
 
 def test_the_verbs_keep_their_names_and_need_no_tensorflow() -> None:
-    """Two verbs are called like submodules, which the import system enters in the package."""
     assert _run(LATER) == "[]"
 
 
