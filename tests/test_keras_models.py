@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.python.eager.context import eager_mode
 
 from fqrewrite import api
 from fqrewrite.check.records import CheckReport
@@ -21,16 +20,9 @@ from fqrewrite.source.open import open_source
 from fqrewrite.verbs.calibrate import Choice, calibrate
 from fqrewrite.verbs.check import Conditions, check_model, open_checked
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.usefixtures("tensorflow_2")]
 INT8 = {"preset": "tflite-int8"}
 _LAYERS = {"Conv2D": 1, "DepthwiseConv2D": 1, "Dense": 1, "SeparableConv2D": 2}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _eager() -> Iterator[None]:
-    """TensorFlow 2 as its users have it; other tests switch the whole process over to graphs."""
-    with eager_mode():
-        yield
 
 
 class Made(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from outlining import fit, make_trainable
-from tensorflow.python.eager.context import eager_mode
 
 from fqrewrite import api
 from fqrewrite.config.resolve import resolve
@@ -22,15 +20,9 @@ from fqrewrite.source.open import open_source
 from fqrewrite.source.provenance import find_provenance
 from fqrewrite.verbs.calibrate import Choice, calibrate
 
+pytestmark = pytest.mark.usefixtures("tensorflow_2")
 INT8 = {"preset": "tflite-int8"}
 LABELS = np.arange(8) % 2
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _eager() -> Iterator[None]:
-    """TensorFlow 2 as its users have it; other tests switch the whole process over to graphs."""
-    with eager_mode():
-        yield
 
 
 X = np.random.RandomState(0).normal(0.3, 1.0, (8, 6, 6, 3)).astype(np.float32)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.python.eager.context import eager_mode
 
 from fqrewrite.errors import InputError
 from fqrewrite.ir.graph import Graph
@@ -20,14 +18,8 @@ from fqrewrite.proto import message_class
 from fqrewrite.source.open import open_source
 from fqrewrite.source.restore import Restorer, variable_keys
 
+pytestmark = pytest.mark.usefixtures("tensorflow_2")
 _VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _eager() -> Iterator[None]:
-    """TensorFlow 2 as its users have it; other tests switch the whole process over to graphs."""
-    with eager_mode():
-        yield
 
 
 class Part(tf.Module):  # type: ignore[misc]

@@ -11,6 +11,8 @@ import pytest
 import tensorflow as tf
 from outlining import examples, fit, make_trainable, read_meta_graph, single
 
+pytestmark = pytest.mark.usefixtures("tensorflow_2")
+
 Models = tuple[Any, Any]
 keras = tf.keras
 

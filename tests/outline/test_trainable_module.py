@@ -13,6 +13,8 @@ from outlining import examples, fit, make_trainable, ranges, read_meta_graph
 from fqrewrite.outline.records import signature_call
 from fqrewrite.source.provenance import marked_functions
 
+pytestmark = pytest.mark.usefixtures("tensorflow_2")
+
 
 class Net(tf.Module):  # type: ignore[misc]
     """Conv and dense, with a dictionary that holds a variable once more."""

@@ -13,7 +13,7 @@ from outlining import examples, fit, make_trainable, ranges, read_meta_graph
 from fqrewrite.outline import Outlined
 
 tf_keras = pytest.importorskip("tf_keras")
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.usefixtures("tensorflow_2")]
 
 
 @pytest.fixture(scope="module")
