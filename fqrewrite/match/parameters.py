@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fqrewrite.ir.graph import Node, Value
+from fqrewrite.match.shapes import MOVING_OPS, moved_shape
 from fqrewrite.proto.attrs import get_bool, get_shape, get_type, shape_dims
 from fqrewrite.proto.dtypes import DT_FLOAT, base_dtype
 from fqrewrite.proto.tensors import float_scalar, repeated_float, small_ints
@@ -111,10 +112,25 @@ def read_variable(value: Value) -> Node | None:
 
 
 def static_shape(value: Value) -> tuple[int, ...] | None:
-    """The shape of a variable read, a constant or a placeholder, -1 for an unknown dimension; None when unknown."""
+    """The shape of a variable, a constant or a placeholder, -1 for an unknown dimension; None when unknown.
+
+    Also behind operations that read it, or move its numbers (`match.shapes`).
+    """
     node = value.node
-    while node.op in _PASS_SHAPE:
+    moves = list[Node]()
+    while node.op in _PASS_SHAPE or node.op in MOVING_OPS:
+        if node.op in MOVING_OPS:
+            moves.append(node)
         node = node.inputs[0].node
+    shape = _own_shape(node)
+    for move in reversed(moves):
+        if shape is None:
+            return None
+        shape = moved_shape(move, shape, [constant_ints(argument) for argument in move.inputs[1:]])
+    return shape
+
+
+def _own_shape(node: Node) -> tuple[int, ...] | None:
     if node.op == "Const":
         return shape_dims(node.proto.attr["value"].tensor.tensor_shape) if "value" in node.proto.attr else None
     if node.op in VARIABLE_OPS or node.op == "Placeholder":

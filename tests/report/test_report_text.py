@@ -113,3 +113,10 @@ def test_control_characters_in_names_reach_no_terminal(plan: Plan) -> None:
     text = render_text(made, verbose=True)
     assert "\x1b" not in text
     assert r"left out: layer  a\x1b[2Jb\nc  Conv2D" in text
+
+
+def test_what_is_written_anew_is_counted(report: Report) -> None:
+    assert "written anew" not in render_text(report, verbose=False)
+    lines = render_text(msgspec.structs.replace(report, respelled=("y",)), verbose=False).splitlines()
+    (line,) = [line for line in lines if "written anew" in line]
+    assert line.endswith("1 operation that had no integer kernel")

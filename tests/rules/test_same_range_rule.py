@@ -55,3 +55,12 @@ def test_nothing_needs_a_range_where_nothing_is_computed_in_integers() -> None:
     plan = integer_plan("x = Placeholder\np = Reshape(x, x)\ny = Elu(p)\n")
     assert sites(plan) == {}
     assert left_float(plan) == {"y:0": "float-in-runtime"}
+
+
+def test_each_result_has_the_range_of_the_operand_at_its_place() -> None:
+    lines = "x = Placeholder\na = LeakyRelu(x)\ns = Sigmoid(x)\np = IdentityN(a, s)\n"
+    plan = integer_plan(lines, ("p:0", "p:1"))
+    assert sites(plan) == {"x:0": "input", "a:0": "own_range", "s:0": "fixed_range"}
+    assert left_float(plan) == {}
+    read = integer_plan(lines + "y = Concat(d, p, p:1)\nd = Const {value: 3}\n")
+    assert {item.tensor: item.range.source for item in read.quantizers}["s:0"] == "constant"
