@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 _FLOATS = frozenset({"FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16"})
 _BOUNDARY = frozenset({"QUANTIZE", "DEQUANTIZE"})
+_SIZES_ONLY = frozenset({"SHAPE", "RANK"})
+"""They read no number of their input, of whatever type that is, and give integers."""
 
 
 class LiteOperation(NamedTuple):
@@ -25,7 +27,7 @@ class LiteOperation(NamedTuple):
     @property
     def is_island(self) -> bool:
         """Whether it computes in float; QUANTIZE and DEQUANTIZE only convert."""
-        return self.name not in _BOUNDARY and not _FLOATS.isdisjoint(self.inputs + self.outputs)
+        return self.name not in _BOUNDARY | _SIZES_ONLY and not _FLOATS.isdisjoint(self.inputs + self.outputs)
 
 
 class LiteModel(NamedTuple):

@@ -74,8 +74,8 @@ ALIASES = frozenset(
 """Ops that the converter removes."""
 
 _OWN = (
-    "Relu Relu6 LeakyRelu Abs Exp Log Sqrt Rsqrt Sum Prod Add AddV2 BiasAdd Sub Mul RealDiv SquaredDifference ReverseV2"
-    " Conv2D DepthwiseConv2dNative Conv2DBackpropInput MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum"
+    "Relu Relu6 LeakyRelu Abs Exp Log Sqrt Rsqrt Sum Prod Add AddV2 BiasAdd Sub Mul RealDiv DivNoNan SquaredDifference"
+    " ReverseV2 Conv2D DepthwiseConv2dNative Conv2DBackpropInput MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum"
 )
 _PASS = (
     "Reshape Squeeze ExpandDims Transpose Pad PadV2 MirrorPad MaxPool AvgPool Slice StridedSlice Gather GatherV2"

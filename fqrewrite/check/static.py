@@ -92,8 +92,10 @@ class _Check:
         if node.op in self.target.lacking:
             what = f"{node.op} has no {self.target.integer} kernel, and the model does not load"
             self._find("operation-fails", "fails", node, what, "use the target tflite-int8")
-        elif node.op == "RealDiv" and not self.subject.is_constant(node.inputs[1]):
-            what = "the integer kernel of RealDiv stops at the first integer 0 in the divisor, whatever that stands for"
+        elif node.op in ("RealDiv", "DivNoNan") and not self.subject.is_constant(node.inputs[1]):
+            what = (
+                f"the integer kernel of {node.op} stops at the first integer 0 in the divisor, whatever that stands for"
+            )
             remedy = "multiply by the reciprocal, or leave the result without a quantizer, which keeps it in float"
             self._find("operation-fails", "fails", node, what, remedy)
 
@@ -152,7 +154,7 @@ class _Check:
         severity: Severity = "fails" if unit.kind == "fails" else "float"
         if op in operations.BATCH_NORMS:
             what = f"{op} follows no convolution directly, so the converter cannot fold it and computes it in float"
-            remedy = "fold it (`fqrewrite eval`), or write it as Mul and Add with a quantizer behind each"
+            remedy = "`fqrewrite eval` folds it, or writes it as a depthwise convolution of 1x1 with bias"
         elif known is None:
             what = f"{op} is not among the ops whose conversion was measured"
             remedy = "look with --convert; keep it outside of the model if it stays float"

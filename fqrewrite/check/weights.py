@@ -11,6 +11,7 @@ from fqrewrite.check.subject import Subject
 from fqrewrite.check.targets import Target
 from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.parameters import FAKE_QUANT_OPS, transposed
+from fqrewrite.plans.constants import NotConstant, evaluate
 from fqrewrite.proto.attrs import get_type
 from fqrewrite.proto.dtypes import DT_FLOAT
 
@@ -24,7 +25,7 @@ def weight_findings(layer: Node, subject: Subject, target: Target) -> Iterator[F
         return
     weights = layer.inputs[rule.slot]
     node, steps = behind(weights)
-    if node is None:
+    if node is None and not _is_factor(layer, weights):
         yield _finding(
             layer,
             "weights-without-quantizer",
@@ -32,9 +33,8 @@ def weight_findings(layer: Node, subject: Subject, target: Target) -> Iterator[F
             "the weights have no quantizer; the converter rounds them by a range of its own",
             "quantize the weights, so that the graph computes what the model will",
         )
-        return
-    quantizer = read_quantizer(node)
-    if quantizer is None:
+    quantizer = None if node is None else read_quantizer(node)
+    if node is None or quantizer is None:
         return
     defect = range_defect(quantizer, weights=True)
     if defect is not None:
@@ -70,6 +70,17 @@ def behind(weights: Value) -> tuple[Node | None, list[Node]]:
         steps.append(node)
         node = data[0].node
     return node, steps
+
+
+def _is_factor(layer: Node, weights: Value) -> bool:
+    """Whether a depthwise layer has one weight for each channel, which the converter's own ranges keep exactly."""
+    if layer.op != "DepthwiseConv2dNative":
+        return False
+    try:
+        height, width, _, multiplier = evaluate(weights).shape
+    except NotConstant:
+        return False
+    return (height, width, multiplier) == (1, 1, 1)
 
 
 def _bits(layer: Node, quantizer: Quantizer) -> Iterator[Finding]:

@@ -20,7 +20,8 @@ LEFT_OUT: dict[str, tuple[str, str]] = {
         "Nothing, if it is meant; else keep gamma and beta in variables.",
     ),
     "batch-norm-not-after-layer": (
-        "A batch norm that follows no layer (for instance one behind an activation) cannot be folded; it stays float.",
+        "A batch norm that follows no layer (for instance one behind an activation) cannot be folded; it stays float. "
+        "(What the preset computes in integers where it stands is not listed.)",
         "Put the batch norm between layer and activation, or keep it float.",
     ),
     "batch-norm-running-average": (

@@ -8,10 +8,10 @@ every form in which a model keeps its weights is known.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import prod
 
 from fqrewrite.ir.graph import Node, Value
-from fqrewrite.proto.attrs import get_bool, get_ints, get_shape, get_type, shape_dims
+from fqrewrite.match.shapes import MOVING_OPS, moved_shape
+from fqrewrite.proto.attrs import get_bool, get_shape, get_type, shape_dims
 from fqrewrite.proto.dtypes import DT_FLOAT, base_dtype
 from fqrewrite.proto.tensors import float_scalar, repeated_float, small_ints
 
@@ -21,7 +21,6 @@ READ_OPS = frozenset({"Identity", "ReadVariableOp"})
 
 FAKE_QUANT_OPS = frozenset({"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVarsPerChannel"})
 _PASS_SHAPE = READ_OPS | FAKE_QUANT_OPS
-_RESHAPING = frozenset({"Reshape", "Squeeze", "ExpandDims"})
 _NOT_FLOAT = frozenset(
     {"Shape", "ShapeN", "Size", "Rank", "ArgMax", "ArgMin", "Greater", "GreaterEqual", "Less", "LessEqual"}
     | {
@@ -113,47 +112,30 @@ def read_variable(value: Value) -> Node | None:
 
 
 def static_shape(value: Value) -> tuple[int, ...] | None:
-    """The shape of a variable read, a constant or a placeholder, -1 for an unknown dimension; None when unknown.
+    """The shape of a variable, a constant or a placeholder, -1 for an unknown dimension; None when unknown.
 
-    Also behind Reshape to a constant shape, Squeeze and ExpandDims: Keras 3 fits parameters to a layer's output so.
+    Also behind operations that read it, or move its numbers (`match.shapes`).
     """
     node = value.node
-    while node.op in _PASS_SHAPE:
+    moves = list[Node]()
+    while node.op in _PASS_SHAPE or node.op in MOVING_OPS:
+        if node.op in MOVING_OPS:
+            moves.append(node)
         node = node.inputs[0].node
+    shape = _own_shape(node)
+    for move in reversed(moves):
+        if shape is None:
+            return None
+        shape = moved_shape(move, shape, [constant_ints(argument) for argument in move.inputs[1:]])
+    return shape
+
+
+def _own_shape(node: Node) -> tuple[int, ...] | None:
     if node.op == "Const":
         return shape_dims(node.proto.attr["value"].tensor.tensor_shape) if "value" in node.proto.attr else None
     if node.op in VARIABLE_OPS or node.op == "Placeholder":
         return get_shape(node.proto, "shape")
-    if node.op in _RESHAPING:
-        return _reshaped(node)
     return None
-
-
-def _reshaped(node: Node) -> tuple[int, ...] | None:
-    """The shape of what Reshape, Squeeze or ExpandDims gives, as far as it is certain."""
-    before = static_shape(node.inputs[0])
-    if node.op == "Reshape":
-        target = constant_ints(node.inputs[1])
-        if target is None or -1 not in target:
-            return target
-        known = prod(size for size in target if size != -1)
-        if before is None or min(before, default=1) < 0 or not known:
-            return None
-        return tuple(prod(before) // known if size == -1 else size for size in target)
-    if before is None:
-        return None
-    rank = len(before)
-    if node.op == "Squeeze":
-        axes = {axis % rank for axis in get_ints(node.proto, "squeeze_dims", ())} if rank else set()
-        if not axes and -1 in before:
-            return None
-        dropped = axes or {axis for axis, size in enumerate(before) if size == 1}
-        return tuple(size for axis, size in enumerate(before) if axis not in dropped)
-    axis = constant_ints(node.inputs[1])
-    if axis is None or len(axis) != 1 or not -rank - 1 <= axis[0] <= rank:
-        return None
-    place = axis[0] % (rank + 1)
-    return (*before[:place], 1, *before[place:])
 
 
 def dtype_of(node: Node) -> int:

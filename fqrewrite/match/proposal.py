@@ -79,13 +79,14 @@ class SiteProposal(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         result: what it computes; of an operation with several results, the first.
-        operands: the activations and constants that it reads in integers; not biases and weights.
+        operands: the activations and constants that it reads in integers; not biases and weights. With "same" and
+            several operands, each result has the range of the operand at its place.
         kind: where the range of the result comes from.
         inner: the other operations that are part of it; their results exist in no integer model.
         limits: (min, max) with "fixed".
         layer: the layer that it is, with its weights.
         marked: with "same", a result that has a quantizer all the same, with the range of the operand.
-        respelled: a node without an integer kernel that becomes another operation which computes the same.
+        respelled: a node without an integer kernel that becomes other operations which compute the same.
     """
 
     result: Value
@@ -132,6 +133,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         summary: one sentence, Markdown, for README and `fqrewrite rules`.
         propose: what it says about one node.
         placements: the placements that it is for.
+        targets: the targets of a config that it is for; empty for all, and for a config without one.
     """
 
     name: str
@@ -141,3 +143,4 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     propose: Callable[[Node, Analysis], Iterator[Proposal]]
     rank: int = 0
     placements: tuple[Placement, ...] = ("contrib", "integer")
+    targets: tuple[str, ...] = ()

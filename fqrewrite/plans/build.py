@@ -122,7 +122,9 @@ class _Planner:
         """
         graph = self.analysis.graph
         for rule in rules_of(phase):
-            if self.config.placement not in rule.placements:
+            if self.config.placement not in rule.placements or (
+                rule.targets and self.config.target not in rule.targets
+            ):
                 continue
             nodes = graph.by_op(*rule.ops)
             if among is not None:
@@ -164,7 +166,7 @@ class _Planner:
             if isinstance(proposal, FoldProposal):
                 layer = proposal.layer
                 if layer.node in self.folds:
-                    text = f"{layer.node.name}: {proposal.output} is a second batch norm behind it; it stays"
+                    text = f"{layer.node.name}: {proposal.output} is a second batch norm behind it, and is not folded"
                     self.ledger.note(Note(code="second-batch-norm", text=text))
                     self.planning.unfolded.append(proposal.output.node)
                     continue

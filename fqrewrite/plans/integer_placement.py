@@ -158,6 +158,8 @@ class IntegerPlacement:
             return
         if kernel.respelled is not None:
             self.ledger.respelled.append(kernel.respelled.name)
+        for node in (kernel.result.node, *kernel.inner):
+            self.ledger.computed_in_place(node)
         rule, settings, layer = self.rules[kernel.result.node], self._settings(kernel), kernel.layer
         fold = None if layer is None else self.planning.folds.get(layer.node)
         if layer is not None:
@@ -198,7 +200,7 @@ class IntegerPlacement:
         root, moved = result, False
         while (kernel := self.kernels.get(root.node)) is not None and kernel.kind == "same":
             moved = moved or root.node.op not in _HANDS_ON
-            root = kernel.operands[0]
+            root = _handed_on(kernel, root)
         node = root.node
         if not moved or node.inputs or self.ties.knows(root) or self.analysis.parameters.is_parameter(root):
             return
@@ -243,6 +245,11 @@ class IntegerPlacement:
         """The value whose range a value has: that of a kernel's operand, where the kernel hands it on."""
         kernel = self.kernels.get(value.node)
         while kernel is not None and kernel.kind == "same":
-            value = kernel.operands[0]
+            value = _handed_on(kernel, value)
             kernel = self.kernels.get(value.node)
         return value
+
+
+def _handed_on(kernel: SiteProposal, value: Value) -> Value:
+    """The operand whose range a result of a kernel of kind "same" has: of several, the one at its place."""
+    return kernel.operands[value.port if len(kernel.operands) > 1 else 0]

@@ -185,6 +185,20 @@ class FoldItem(msgspec.Struct, frozen=True, kw_only=True):
     function: str = ""
 
 
+class UniformOffset(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch norm adds to its layer's channels, where that is one number for all (`transform.offsets`).
+
+    Attributes:
+        norm: name of the batch norm.
+        offset: the number.
+        channels: how many there are.
+    """
+
+    norm: str
+    offset: float
+    channels: int
+
+
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     """Something a user could expect to be rewritten, and is not.
 
@@ -277,7 +291,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         outputs: the tensors that are the point of the graph, ``node:port``.
         folds, quantizers, left_out, notes: what is done, and what is not.
         respelled: names of operations without integer kernels that become others which compute the same: AddN of two
-            inputs an Add, Square a Mul, Neg a Mul by -1.
+            inputs an Add, Square a Mul, Neg a Mul by -1; in the eval graph, a batch norm a depthwise convolution.
+        uniform_offsets: batch norms that would become a bias of one number; known when the eval graph is made.
         layers: number of quantizable layers seen.
         preparation: what is done to the graph before; names in the plan are those of the prepared graph.
     """
@@ -293,6 +308,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[Note, ...] = ()
     respelled: tuple[str, ...] = ()
+    uniform_offsets: tuple[UniformOffset, ...] = ()
     layers: int = 0
     preparation: Preparation = Preparation()
 

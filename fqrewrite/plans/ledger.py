@@ -56,6 +56,12 @@ class Ledger:
         """Whether a layer or batch norm is recorded as left out."""
         return ("layer", node.name) in self._left_out or ("batch_norm", node.name) in self._left_out
 
+    def computed_in_place(self, node: Node) -> None:
+        """Takes back that a batch norm which no layer takes in stays float: integers compute it where it stands."""
+        entry = self._left_out.get(("batch_norm", node.name))
+        if entry is not None and entry.code == "batch-norm-not-after-layer":
+            del self._left_out["batch_norm", node.name]
+
     def note(self, note: Note) -> None:
         """Adds a note."""
         self._notes[note] = None

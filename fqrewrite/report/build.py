@@ -66,6 +66,7 @@ def build_report(
         summary=_summary(plan, rewritten),
         changes=None if rewritten is None else rewritten.changes,
         outputs=None if rewritten is None else rewritten.outputs,
+        respelled=plan.respelled,
     )
 
 

@@ -192,6 +192,8 @@ class Report(Struct, frozen=True, kw_only=True):
         summary: counts.
         changes: what was done beside folding and quantizing; null in a dry run.
         outputs: the tensors of the rewritten graph that are its results; null in a dry run.
+        respelled: names of operations without integer kernels that become others which compute the same; batch norms
+            among them do so in the eval graph alone.
     """
 
     schema_version: Literal[1] = 1
@@ -210,6 +212,7 @@ class Report(Struct, frozen=True, kw_only=True):
     summary: Summary
     changes: Changes | None = None
     outputs: tuple[str, ...] | None = None
+    respelled: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The report as the command line writes it beside the output."""

@@ -52,6 +52,8 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
     if summary.nodes_inserted is not None and summary.variables_created is not None:
         nodes, variables = count(summary.nodes_inserted, "node"), count(summary.variables_created, "variable")
         lines += [("graph", f"{nodes} inserted, {variables} created")]
+    if report.respelled:
+        lines += [("written anew", f"{count(len(report.respelled), 'operation')} that had no integer kernel")]
     lines += change_lines(report)
     lines += [("left out", left_out_kinds(report) + _brackets(by_name(summary.left_out_codes)))]
     return lines

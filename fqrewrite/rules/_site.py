@@ -43,20 +43,21 @@ class Chain:
         """Takes in additions of one number per channel, which the converter adds up to one bias.
 
         It (TensorFlow 2.21) quantizes the bias of a convolution whose numbers are all the same with the scale of the
-        first channel, so that one number for all channels is no bias there, unless it is added to another one.
+        first channel, so that one number for several channels is no bias there, unless it is added to another one.
+        One for a transposed convolution, also of one channel, does not load.
 
         Args:
             layer: what the chain begins with; behind a matmul, a Reshape may stand between (Tensordot).
             biased: whether there is a bias already.
         """
-        is_matmul = layer.kind == "matmul"
+        fits = layer.kind == "matmul" or (layer.channels == 1 and layer.kind != "transposed_conv2d")
         passed = _moved(layer)
         while True:
             reader, between = self._reader(passed)
             if reader is None or not is_bias(*reader, layer.channels, self.analysis):
                 return
             node, slot = reader
-            if not biased and not is_matmul and _is_uniform(node.inputs[1 - slot], layer.channels):
+            if not biased and not fits and _is_uniform(node.inputs[1 - slot], layer.channels):
                 return
             self._take(between, node)
             biased = True

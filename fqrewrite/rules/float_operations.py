@@ -16,6 +16,7 @@ _WHY = {
     "Selu": "it becomes several operations without ranges between them",
     "Softsign": "it becomes several operations without ranges between them",
     "RealDiv": "its integer kernel fails when it is run; multiply by the reciprocal",
+    "DivNoNan": "it becomes a division, whose integer kernel fails when it is run; multiply by the reciprocal",
     "Erf": "it has a kernel only as part of a GELU, and the converter fails without",
     "Erfc": "it has a kernel only as part of a GELU, and the converter fails without",
     "Div": "its integer kernel fails when it is run; multiply by the reciprocal",
@@ -26,7 +27,7 @@ _WHY = {
 
 def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     if is_float(node.value()):
-        fails = node.op in ("RealDiv", "Div")
+        fails = node.op in ("RealDiv", "Div", "DivNoNan")
         reason = f"{node.op}: {_WHY[node.op]}"
         yield Decline(kind="tensor", node=node, code="float-in-runtime", reason=reason, keeps_result_float=fails)
 

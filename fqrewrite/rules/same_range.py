@@ -22,14 +22,12 @@ _OPS = (
 
 
 def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
-    if node.op == "IdentityN" and any(user.inputs[slot].port for user, slot in node.uses):
-        return  # it hands on several tensors; behind a custom gradient (swish), the others are there for that alone
-    operand = node.inputs[_SLOTS.get(node.op, 0)]
+    operands: tuple[Value, ...] = (node.inputs[_SLOTS.get(node.op, 0)],)
     if node.op == "IdentityN" and any(_is_read(node.value(port), analysis) for port in range(1, len(node.inputs))):
-        return  # several results with a range each; tf.nn.silu and other custom gradients read the first alone
+        operands = tuple(node.inputs)  # of tf.nn.silu and other custom gradients, the first alone is read
     if is_float(node.value()):
         marked = _marked(node, analysis)
-        yield SiteProposal(result=node.value(), operands=(operand,), kind="same", marked=marked)
+        yield SiteProposal(result=node.value(), operands=operands, kind="same", marked=marked)
 
 
 def _marked(node: Node, analysis: Analysis) -> Value | None:

@@ -56,15 +56,16 @@ def apply_plan(plan: Plan, editor: Editor, mode: Mode) -> Applied:
     if not plan.folds and not plan.quantizers:
         return Applied(editor.log, ())
     emitter = Emitter(editor, resource=plan.resource_variables)
+    uniform = {entry.norm: entry for entry in plan.uniform_offsets}
     with editor.shared():
         for name in plan.respelled:
-            respell(graph.node(name), emitter)
+            respell(graph.node(name), emitter, mode, uniform.get(name))
     folded: dict[str, Folded] = {}
     results: dict[Value, Value] = {}
     retired: dict[Value, Node] = {}
     for fold_item in plan.folds:
         editor.begin(fold_item.id)
-        folded[fold_item.id] = fold(fold_item, graph, emitter, mode)
+        folded[fold_item.id] = fold(fold_item, graph, emitter, mode, uniform.get(fold_item.norm))
         result = folded[fold_item.id].result
         results[graph.value(fold_item.output)] = result
         retired[result] = graph.node(fold_item.norm)

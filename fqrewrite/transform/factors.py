@@ -81,13 +81,13 @@ class Factors:
         self.scope = scope
         self.affine = affine
 
-    def moving(self, mean: Value | None, variance: Value, weights: Value) -> Moving:
+    def moving(self, mean: Value | None, variance: Value, weights: Value | None) -> Moving:
         """The moving block.
 
         Args:
             mean: mu, when the offset is wanted.
             variance: v.
-            weights: of the layer, by whose shape the factor may have to be shaped.
+            weights: of the layer; None unless the factor is to be shaped by them.
         """
         arguments = {"variance": variance, "weights": weights, "mean": mean, **self._affine()}
         given = {name: value for name, value in arguments.items() if value is not None}

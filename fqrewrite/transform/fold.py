@@ -21,11 +21,12 @@ from fqrewrite.errors import GraphError
 from fqrewrite.ir.graph import Graph, Node, Value, split_tensor
 from fqrewrite.match.batch_norm import batch_norm
 from fqrewrite.match.parameters import Parameters, static_shape, transposed
-from fqrewrite.plans.items import FoldItem, MovingAverage
+from fqrewrite.plans.items import FoldItem, MovingAverage, UniformOffset
 from fqrewrite.proto.attrs import get_bool
 from fqrewrite.transform import templates
 from fqrewrite.transform.emitter import Emitter
 from fqrewrite.transform.factors import Affine, Factors, ScaleShape, Site
+from fqrewrite.transform.offsets import told_apart
 from fqrewrite.transform.quantize import Mode
 
 
@@ -40,14 +41,25 @@ class Folded:
         self.result = result
 
 
-def fold(item: FoldItem, graph: Graph, emitter: Emitter, mode: Mode) -> Folded:
-    """Emits one fold, moves everything that read the batch norm to its result, and retires the batch norm."""
-    return _Fold(item, graph, emitter, mode).emit()
+def fold(item: FoldItem, graph: Graph, emitter: Emitter, mode: Mode, uniform: UniformOffset | None = None) -> Folded:
+    """Emits one fold, moves everything that read the batch norm to its result, and retires the batch norm.
+
+    Args:
+        item: the fold.
+        graph: the source graph.
+        emitter: where to.
+        mode: "train" or "eval".
+        uniform: with moving statistics, the offset where it is one number for all channels.
+    """
+    return _Fold(item, graph, emitter, mode, uniform).emit()
 
 
 class _Fold:
-    def __init__(self, item: FoldItem, graph: Graph, emitter: Emitter, mode: Mode) -> None:
+    def __init__(
+        self, item: FoldItem, graph: Graph, emitter: Emitter, mode: Mode, uniform: UniformOffset | None
+    ) -> None:
         self.item = item
+        self.uniform = uniform
         self.graph = graph
         self.emitter = emitter
         self.layer = graph.node(item.layer)
@@ -92,6 +104,8 @@ class _Fold:
         if ratio is not None:
             result = emitter.add(templates.MUL, self._name("post_conv_mul"), result, ratio, device=self.device)
         assert offset is not None, item.id
+        if self.uniform is not None:
+            offset = told_apart(offset, self.uniform, self._name("BatchNorm_Fold_offset"), emitter, self.device)
         add = templates.bias_add(item.data_format)
         result = emitter.add(add, self._name("add_fold"), result, offset, device=self.device)
         self._retire(result)

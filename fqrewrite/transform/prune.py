@@ -1,10 +1,10 @@
-"""Removing what the outputs do not need, and saying what kind of thing it was."""
+"""Removing what the outputs do not need, and saying what kind of thing it was; or what a rewrite left unread."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph, Node
@@ -41,6 +41,28 @@ def prune(editor: Editor, kept: set[Node]) -> dict[str, int]:
     kinds = _kinds(graph, kept, removed)
     editor.remove(removed)
     return dict(sorted(Counter(kinds.values()).items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+def used_names(graph: Graph) -> set[str]:
+    """Names of the nodes that others read or wait for."""
+    waited_for = {control.name for node in graph for control in node.controls}
+    return waited_for | {node.name for node in graph if node.uses}
+
+
+def remove_unused(editor: Editor, names: Collection[str]) -> None:
+    """Removes those of these nodes that nothing reads or waits for, and then those that only they did."""
+    graph = editor.graph
+    number = {node: len(node.uses) for node in graph}
+    for node in graph:
+        for control in node.controls:
+            number[control] += 1
+    queue = [node for node in graph if not number[node] and node.name in names]
+    for node in queue:
+        for source in (*(value.node for value in node.inputs), *node.controls):
+            number[source] -= 1
+            if not number[source] and source.name in names:
+                queue.append(source)
+    editor.remove(queue)
 
 
 def _kinds(graph: Graph, kept: set[Node], removed: list[Node]) -> dict[Node, str]:

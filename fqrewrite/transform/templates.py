@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from fqrewrite.proto import NodeDef
-from fqrewrite.proto.attrs import bool_attr, bytes_attr, int_attr, shape_attr, tensor_attr, type_attr
+from fqrewrite.proto.attrs import bool_attr, bytes_attr, int_attr, ints_attr, shape_attr, tensor_attr, type_attr
 from fqrewrite.proto.dtypes import DT_BOOL, DT_FLOAT, DT_INT32, DT_INT64
 from fqrewrite.proto.tensors import scalar_tensor, vector_tensor
 
@@ -50,6 +50,12 @@ BOOL_TO_FLOAT = template("Cast", SrcT=type_attr(DT_BOOL), DstT=_FLOAT)
 SELECT = template("Select", T=_FLOAT)
 GREATER_EQUAL_INT64 = template("GreaterEqual", T=type_attr(DT_INT64))
 LESS_INT64 = template("Less", T=type_attr(DT_INT64))
+
+
+DEPTHWISE_1X1 = template(
+    "DepthwiseConv2dNative", T=_FLOAT, strides=ints_attr((1, 1, 1, 1)), padding=bytes_attr("VALID")
+)
+"""Of stride 1."""
 
 
 @cache

@@ -24,6 +24,7 @@ from fqrewrite.model.container import Model
 from fqrewrite.model.declared import declared_outputs
 from fqrewrite.model.stale import drop_stale
 from fqrewrite.plans.items import Changes, Note, Plan, QuantizerItem, fake_quant_op
+from fqrewrite.plans.offsets import find_uniform_offsets
 from fqrewrite.plans.outputs import named_outputs
 from fqrewrite.plans.ranges import Origin, RangeSources, range_values, range_variables, resolve_ranges
 from fqrewrite.plans.restrict import restrict, without_unseen
@@ -34,7 +35,7 @@ from fqrewrite.transform.apply import apply_plan
 from fqrewrite.transform.colocation import drop_stale_colocations
 from fqrewrite.transform.freeze import freeze, needed_variables
 from fqrewrite.transform.inference import NotConverted, to_inference
-from fqrewrite.transform.prune import prune
+from fqrewrite.transform.prune import prune, remove_unused, used_names
 from fqrewrite.verbs.recovery import Recovered
 from fqrewrite.verbs.rewrite import Rewritten, describe_variables, drop_shapes
 
@@ -150,6 +151,7 @@ class _Evaluation:
         outputs, whole = self._to_inference()
         self.plan = restrict(self.plan, self.graph)
         self._find_values(outputs)
+        used = used_names(self.graph) - {item.norm for item in self.plan.folds}
         applied = apply_plan(self.plan, self.editor, "eval")
         self.notes += describe_variables(self.model, applied.variables)
         if applied.variables and not self.values:
@@ -163,6 +165,10 @@ class _Evaluation:
         if not whole:
             self.model.edited = True
             self._clean(outputs, applied.log)
+        elif (
+            applied.log.inserted and self.model.kind == "graph_def"
+        ):  # what a MetaGraphDef says elsewhere may name any node
+            self._drop_retired(used - {value.node.name for value in outputs}, applied.log)
         quantized = self._quantized_outputs()
         rewritten = Rewritten(
             applied=applied,
@@ -185,7 +191,8 @@ class _Evaluation:
     def _to_inference(self) -> tuple[tuple[Value, ...], bool]:
         """Turns the graph into its inference form; returns the outputs, and whether nothing was in need of that.
 
-        An inference graph stays as it is, with all that is in it; of any other there stays what the outputs need.
+        An inference graph stays as it is, with all that is in it but what folds replace; of any other there stays
+        what the outputs need.
         """
         graph, editor, preparation = self.graph, self.editor, self.plan.preparation
         outputs = named_outputs(graph, self.config.outputs or self._outputs())
@@ -272,7 +279,7 @@ class _Evaluation:
 
     def _resolve_ranges(self, constants: Graph) -> None:
         resolved = resolve_ranges(self.plan, constants, self.sources)
-        self.plan, self.origins = resolved.plan, resolved.origins
+        self.plan, self.origins = find_uniform_offsets(resolved.plan, constants), resolved.origins
         self.notes += resolved.notes
 
     def _resolve_known_ranges(self) -> None:
@@ -312,6 +319,19 @@ class _Evaluation:
         drop_unused_functions(self.model.graph_def)
         if self.model.kind == "meta_graph":
             self._change(stale=drop_stale(self.model.message))
+
+    def _drop_retired(self, names: set[str], log: EditLog) -> None:
+        """Removes what folds left unread; a batch norm's own name hands on what was folded.
+
+        Args:
+            names: of the nodes that something read before, and that are no outputs.
+            log: of the rewrite.
+        """
+        graph = Graph(self.model.graph_def)
+        editor = Editor(graph)
+        remove_unused(editor, names)
+        drop_stale_colocations(editor)
+        log.forget(lambda name: name not in graph)
 
     def _change(self, **changes: object) -> None:
         self.changes = msgspec.structs.replace(self.changes, **changes)

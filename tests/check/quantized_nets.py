@@ -74,7 +74,7 @@ def quantized(name: str) -> tuple[Any, list[str], Any]:
             ranges[tensor] = ((min(low, 0.0),), (max(high, 0.0),))
         sources = RangeSources(config=config, file=ranges, file_name="ranges")
         evaluated = evaluate_model(model, found, config, sources, None, freezes=True)
-        assert evaluated.rewritten is not None
+        assert evaluated.rewritten is not None, name
         return model.graph_def, list(evaluated.rewritten.outputs), evaluated.plan
 
 
@@ -110,10 +110,12 @@ def dense(x: Any, channels: int = 5) -> Any:
     return tf.matmul(tf.reshape(x, [-1, 4]), w(4, channels)) + b(channels)
 
 
-def norm(x: Any) -> Any:
-    """A batch norm for inference."""
-    scale, mean = (0.5 + np.abs(b())).astype(np.float32), b()
-    return v1.nn.fused_batch_norm(x, scale, b(), mean, scale, is_training=False)[0]
+def norm(x: Any, offset: float | None = None) -> Any:
+    """A batch norm for inference; with an offset, that is all that it adds to any channel."""
+    scale, mean, beta = (0.5 + np.abs(b())).astype(np.float32), b(), b()
+    if offset is not None:
+        mean, beta = np.zeros_like(mean), np.full_like(beta, offset)
+    return v1.nn.fused_batch_norm(x, scale, beta, mean, scale, is_training=False)[0]
 
 
 def _single() -> None:
@@ -126,6 +128,12 @@ def _single() -> None:
         "conv, bias, relu6": lambda x: relu6(conv(x)),
         "conv, bias, scalar, relu6": lambda x: relu6(conv(x) + 3.0),
         "conv, batch norm": lambda x: norm(conv(x, bias=False)),
+        "conv, batch norm of one offset": lambda x: norm(conv(x, bias=False), offset=1.5),
+        "batch norm": norm,
+        "batch norm of one offset": lambda x: norm(x, offset=-0.5),
+        "batch norm, relu": lambda x: relu(norm(x)),
+        "conv of one channel, bias": lambda x: conv(x, 1),
+        "conv of transposed weights": lambda x: tf.nn.conv2d(x, tf.transpose(w(4, 3, 3, 5), [1, 2, 0, 3]), 1, "SAME"),
         "conv, bias of equal numbers": lambda x: tf.nn.bias_add(conv(x, bias=False), [0.5] * 4),
         "depthwise": lambda x: relu6(depthwise(x)),
         "depthwise by 2": lambda x: depthwise(x, 2),
@@ -196,6 +204,7 @@ def _nets() -> None:
         ("two convs", lambda x: relu(conv(relu(conv(x)))), 2),
         ("separable", lambda x: relu6(norm(conv(depthwise(x), size=1, bias=False))), 2),
         ("five convs", lambda x: conv(relu(conv(relu(conv(relu(conv(relu(conv(x))))))))), 2),
+        ("conv, relu, batch norm, conv", lambda x: conv(norm(relu(conv(x)))), 2),
         ("conv, leaky relu", lambda x: tf.nn.leaky_relu(conv(x)), 2),
         ("conv, prelu by pieces", lambda x: (lambda y: relu(y) - np.full(4, 0.2, "f") * relu(-y))(conv(x)), 2),
         ("conv, max pool, dense", lambda x: dense(tf.nn.max_pool2d(relu(conv(x)), 2, 2, "SAME")), 2),
@@ -235,7 +244,7 @@ def _floats() -> None:
         "sum of three": lambda x: tf.add_n([x, x[:, ::-1], conv(x)]),
         "cube": lambda x: tf.pow(x, 3.0),
     }.items():
-        _add(f"float: {name}", _between_convs(op), 1e9, "float-in-runtime")
+        _add(f"float: {name}", _in_front_of_a_conv(op), 1e9, "float-in-runtime")
     _add(
         "float: quotient",
         lambda x: conv(relu_of(x / (tf.abs(x) + 1.0))),
@@ -244,7 +253,7 @@ def _floats() -> None:
     )
 
 
-def _between_convs(op: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _in_front_of_a_conv(op: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda x: conv(relu_of(op(x)))
 
 

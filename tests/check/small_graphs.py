@@ -361,6 +361,8 @@ def _several() -> None:
     _add("mul: relu6", "integer", lambda: fq(tf.nn.relu6(tf.multiply(*two())), 0, 2))
     _add("mul: no range behind it", "float", lambda: tf.multiply(*two()))
     _add("div", "fails", lambda: fq(tf.divide(image(), fq(tf.exp(image(name="y")), 0, 2.8)), -3, 3))
+    _add("div_no_nan", "fails", lambda: fq(tf.math.divide_no_nan(image(), image(name="y")), -3, 3))
+    _add("div_no_nan: no range behind it", "float", lambda: tf.math.divide_no_nan(*two()))
     _add("div: no range behind it", "float", lambda: tf.divide(*two()))
     _add("squared difference", "integer", lambda: fq(tf.math.squared_difference(*two()), 0, 9))
     _add("maximum", "integer", lambda: fq(tf.maximum(*two()), -2, 2))

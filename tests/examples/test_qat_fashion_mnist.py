@@ -22,7 +22,7 @@ def _figures(output: str) -> dict[str, list[float]]:
 def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
 def test_float_checkpoint_to_integer_models(tmp_path: Path) -> None:

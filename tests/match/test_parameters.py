@@ -142,9 +142,9 @@ def test_static_shapes(graph: Graph, tensor: str, shape: tuple[int, ...] | None)
     [
         ("y = Reshape(v, to)\nto = Const {value: [1, 1, 1, 4]}", (1, 1, 1, 4)),
         ("y = Reshape(v, to)\nto = Const {value: [2, -1]}", (2, 2)),
-        ("y = Reshape(p, to)\nto = Const {value: [2, -1]}", None),
+        ("y = Reshape(p, to)\nto = Const {value: [2, -1]}", (2, -1)),
         ("y = Reshape(p, to)\nto = Const {value: [3, 4]}", (3, 4)),
-        ("y = Reshape(v, to)\nto = Const {value: [0, -1]}", None),
+        ("y = Reshape(v, to)\nto = Const {value: [0, -1]}", (0, -1)),
         ("y = Reshape(v, v)", None),
         ("y = Squeeze(wide) {squeeze_dims: [0, 2]}", (1, 4)),
         ("y = Squeeze(wide) {squeeze_dims: [-2]}", (1, 1, 4)),
@@ -223,3 +223,40 @@ def test_what_is_taken_for_a_parameter() -> None:
     parameters.assume([graph.value("s:0")])
     assert [parameters.is_parameter(graph.value(name)) for name in names] == [True, True, True, False]
     assert parameters.is_parameter(graph.value("ref/read:0"))
+
+
+@pytest.mark.parametrize(
+    ("moved", "shape"),
+    [
+        ("Transpose(w, p)", (4, 2, 3)),
+        ("Transpose(w, x)", None),
+        ("ExpandDims(w, one)", (2, 1, 3, 4)),
+        ("ExpandDims(w, last)", (2, 3, 4, 1)),
+        ("Reshape(w, flat)", (6, 4)),
+        ("Reshape(x, flat)", (-1, 4)),
+        ("Squeeze(v)", (5,)),
+        ("Squeeze(v) {squeeze_dims: [-1]}", (1, 5)),
+        ("Squeeze(x) {squeeze_dims: [0]}", (4,)),
+        ("Squeeze(x)", None),
+        ("StridedSlice(w, zeros, p, ones)", (2, 0, 1)),
+        ("StridedSlice(w, zeros, p, ones) {end_mask: 7, begin_mask: 7}", (2, 3, 4)),
+        ("StridedSlice(w, zeros, p, twos) {end_mask: 7}", (1, 2, 2)),
+        ("StridedSlice(w, zeros, p, ones) {end_mask: 4, shrink_axis_mask: 1, new_axis_mask: 2}", (1, 3, 4)),
+        ("StridedSlice(w, zeros, p, ones) {ellipsis_mask: 2}", None),
+        ("StridedSlice(w, one, one, one) {shrink_axis_mask: 1}", (3, 4)),
+    ],
+)
+def test_shapes_behind_what_moves_numbers(moved: str, shape: tuple[int, ...] | None) -> None:
+    text = "x = Placeholder {shape: [?, 4]}\nw = VariableV2 {shape: [2, 3, 4]}\nv = VariableV2 {shape: [1, 5, 1]}\n"
+    numbers = {
+        "p": [2, 0, 1],
+        "one": [1],
+        "last": [-1],
+        "flat": [-1, 4],
+        "zeros": [0] * 3,
+        "ones": [1] * 3,
+        "twos": [2] * 3,
+    }
+    text += "".join(f"{name} = Const {{value: {value}}}\n" for name, value in numbers.items())
+    graph = Graph(parse(text + f"m = {moved}\ny = Identity(m)\n"))
+    assert static_shape(graph.value("y")) == shape

@@ -189,10 +189,22 @@ def test_batch_statistics_count_as_the_moving_averages_of_inference() -> None:
     plan = integer_plan(NET + BATCH_NORM + UPDATES, ("out:0",))
     roles = {"x:0": "input", "n/c/Relu:0": "layer_kernel", "scaled:0": "arithmetic", "out:0": "arithmetic"}
     assert sites(plan) == {**roles, "inverse:0": "constant", "offset:0": "constant"}
-    assert left_float(plan) == {"out": "batch-norm-not-after-layer"}
+    assert left_float(plan) == {}
 
 
 def test_batch_statistics_without_moving_averages_are_data() -> None:
     found = sites(integer_plan(NET + BATCH_NORM, ("out:0",)))
     assert found.keys() >= {"mean:0", "variance:0", "root:0", "inverse:0", "offset:0"}
     assert found["inverse:0"] == "arithmetic"
+
+
+def test_a_batch_norm_in_pieces_that_no_layer_takes_in_is_computed_in_integers() -> None:
+    lines = "".join(f"{name} = Const {{value: [1.0, 2.0]}}\n" for name in ("gamma", "beta", "mean", "variance"))
+    lines += (
+        "x = Placeholder {shape: [1, 4, 4, 2]}\na = Tanh(x)\ne = Const {value: 0.001}\nve = AddV2(variance, e)\n"
+        "rs = Rsqrt(ve)\ninv = Mul(rs, gamma)\nscaled = Mul(a, inv)\nshift = Mul(mean, inv)\n"
+        "off = Sub(beta, shift)\nbn = AddV2(scaled, off)\n"
+    )
+    plan = integer_plan(lines)
+    assert {"scaled:0", "bn:0"} <= sites(plan).keys()
+    assert plan.left_out == ()

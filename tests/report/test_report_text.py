@@ -129,3 +129,10 @@ def test_functions_are_named(report: Report) -> None:
         assert listed
         assert all(f", in the function {function}" in line for line in listed)
     assert "  inlined           3 function calls" in lines
+
+
+def test_what_is_written_anew_is_counted(report: Report) -> None:
+    assert "written anew" not in render_text(report, verbose=False)
+    lines = render_text(msgspec.structs.replace(report, respelled=("y",)), verbose=False).splitlines()
+    (line,) = [line for line in lines if "written anew" in line]
+    assert line.endswith("1 operation that had no integer kernel")

@@ -72,3 +72,10 @@ def test_a_dense_layer_of_many_axes() -> None:
         "r = Reshape(m, back)\na = BiasAdd(r, b/read)\ny = Relu(a)\n"
     )
     assert sites(integer_plan(INPUT + lines)) == {"x:0": "input", "y:0": "layer_kernel"}
+
+
+@pytest.mark.parametrize(("channels", "quantized"), [(1, {"y:0"}), (2, {"c:0", "y:0"})])
+def test_one_number_is_a_bias_of_one_channel(channels: int, quantized: set[str]) -> None:
+    lines = f"w = VariableV2 {{shape: [1, 1, 3, {channels}]}}\nw/read = Identity(w)\nc = Conv2D(x, w/read)\n"
+    plan = integer_plan(INPUT + lines + SCALAR + "y = Add(c, k)\n")
+    assert set(sites(plan)) == {"x:0"} | quantized

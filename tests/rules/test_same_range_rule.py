@@ -57,9 +57,10 @@ def test_nothing_needs_a_range_where_nothing_is_computed_in_integers() -> None:
     assert left_float(plan) == {"y:0": "float-in-runtime"}
 
 
-def test_several_inputs_that_are_handed_on_have_ranges_of_their_own() -> None:
-    """Behind a custom gradient (swish), only the first output is read; else nothing is known."""
-    alone = integer_plan("x = Placeholder\np = IdentityN(x, x)\ny = LeakyRelu(p)\n")
-    assert left_float(alone) == {}
-    both = integer_plan("x = Placeholder\nz = Placeholder\np = IdentityN(x, z)\ny = Mul(p, p:1)\n")
-    assert left_float(both) == {"p:0": "operation-not-known"}
+def test_each_result_has_the_range_of_the_operand_at_its_place() -> None:
+    lines = "x = Placeholder\na = LeakyRelu(x)\ns = Sigmoid(x)\np = IdentityN(a, s)\n"
+    plan = integer_plan(lines, ("p:0", "p:1"))
+    assert sites(plan) == {"x:0": "input", "a:0": "own_range", "s:0": "fixed_range"}
+    assert left_float(plan) == {}
+    read = integer_plan(lines + "y = Concat(d, p, p:1)\nd = Const {value: 3}\n")
+    assert {item.tensor: item.range.source for item in read.quantizers}["s:0"] == "constant"

@@ -85,3 +85,34 @@ def test_train_and_eval_graph_have_the_same_quantizers() -> None:
         for made in (trained, evaluated)
     ]
     assert names[0] == names[1]
+
+
+def behind_an_activation(*, training: bool) -> bytes:
+    """batch norm, conv, relu, batch norm: neither can be folded."""
+    graph = tf1.Graph()
+    with graph.as_default():
+        tf1.set_random_seed(1)
+        y = tf1.placeholder(tf1.float32, SHAPE, name="input")
+        for scope in ("first", "second"):
+            with tf1.variable_scope(scope):
+                y = batch_norm(y, resource=False, fused=True, training=training)
+                y = tf1.nn.relu(layer("conv", y, 4, resource=False), name="Relu")
+        tf1.add_to_collection("outputs", tf1.nn.tanh(y, name="output"))
+        return bytes(tf1.train.export_meta_graph(graph=graph).SerializeToString())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_batch_norm_that_stands_alone_has_the_same_quantizers_in_both_graphs(training: bool) -> None:
+    source = behind_an_activation(training=training)
+    trained, evaluated = (rewrite(source, mode, CONFIG) for mode in ("train", "eval"))
+    assert trained.plan == evaluated.plan
+    assert len(trained.plan.respelled) == 2
+    nodes = [[(node.name, node.op) for node in parse(made.meta).graph_def.node] for made in (trained, evaluated)]
+    quantizers = [{name for name, op in found if op.startswith("FakeQuant")} for found in nodes]
+    assert quantizers[0] == quantizers[1]
+    ops = [[op for _, op in found if op in ("FusedBatchNormV3", "DepthwiseConv2dNative")] for found in nodes]
+    assert ops == [["FusedBatchNormV3"] * 2, ["DepthwiseConv2dNative"] * 2]
+    (step,) = run(parse(trained.meta), feeds(1), ["output:0"])
+    assert 0 < np.abs(step.values["output:0"]).max() <= 1
+    (step,) = run(parse(evaluated.meta), feeds(1), ["output:0"])  # with ranges that nobody has trained
+    assert step.values["output:0"].shape == (2, 8, 8, 4)

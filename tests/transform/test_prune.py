@@ -8,7 +8,7 @@ from fqrewrite.ir.graph import Graph
 from fqrewrite.ir.text import format_graph, parse
 from fqrewrite.ir.verify import verify_links
 from fqrewrite.match.reach import ancestors
-from fqrewrite.transform.prune import prune
+from fqrewrite.transform.prune import prune, remove_unused, used_names
 
 TRAINING = """
 it = IteratorGetNext
@@ -73,3 +73,15 @@ def test_what_stays_must_stand_alone() -> None:
     with pytest.raises(GraphError) as caught:
         prune(Editor(graph), {graph.node("y")})
     assert caught.value.code == "broken-invariant"
+
+
+def test_what_lost_its_readers_goes_with_what_only_it_read() -> None:
+    text = (
+        "x = Placeholder\nw = Const {value: 1.0}\nold = Mul(x, w)\nend = Relu(x)\nown = Neg(x)\nlate = Neg(w, ^end)\n"
+    )
+    graph = Graph(parse(text + "v = Const {value: 2.0}\nu = Mul(v, v)\nt = Neg(u)\n"))
+    assert used_names(graph) == {"x", "w", "end", "v", "u"}
+    editor = Editor(graph)
+    remove_unused(editor, {"x", "w", "old", "t", "u", "v"})
+    assert list(graph.nodes) == ["x", "w", "end", "own", "late"]
+    verify_links(graph)

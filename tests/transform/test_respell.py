@@ -19,7 +19,7 @@ def _respelled(text: str) -> Graph:
     graph = Graph(parse(TEXT % text))
     editor = Editor(graph)
     with editor.shared():
-        respell(graph.node("y"), Emitter(editor, resource=False))
+        respell(graph.node("y"), Emitter(editor, resource=False), "eval")
     return graph
 
 
