@@ -2,7 +2,7 @@
 
 Nothing is changed in place: what is loaded stays as it was, and each verb returns something new. Settings are those of
 the command line: `config` is the path of a config file, or its content as a mapping, and any of the flags can be given
-beside it as keywords: `preset`, `outputs` (a list), `scope`, `quant_delay`, `freeze_bn_delay`, `weight_bits`,
+beside it as keywords: `preset`, `outputs` (one or a list), `scope`, `quant_delay`, `freeze_bn_delay`, `weight_bits`,
 `activation_bits`, `symmetric`, and `bindings`, a list of ``NAME=VALUE``.
 """
 
@@ -22,7 +22,7 @@ from fqrewrite.model.atomic import check_distinct
 from fqrewrite.model.container import to_bytes
 from fqrewrite.plans.empty import refuse_empty
 from fqrewrite.plans.items import Plan
-from fqrewrite.plans.serialise import plan_from_json, plan_to_json
+from fqrewrite.plans.serialise import check_made_of, plan_to_json, read_plan
 from fqrewrite.report.build import build_report
 from fqrewrite.report.records import Report
 from fqrewrite.report.render import to_json
@@ -77,21 +77,21 @@ def load(
     path: FilePath,
     *,
     graph: FilePath | None = None,
-    tag_set: Sequence[str] | None = None,
-    signatures: Sequence[str] = (),
+    tag_set: str | Sequence[str] | None = None,
+    signatures: str | Sequence[str] = (),
 ) -> Source:
     """Opens a model: a GraphDef or MetaGraphDef file, a SavedModel, or a checkpoint with the graph beside it.
 
     Args:
         path: a file, a SavedModel's directory, or a checkpoint's prefix, directory or file.
         graph: the graph of a checkpoint; None for the one beside it.
-        tag_set: which graph of a SavedModel; None for the only one, or the one tagged "serve".
-        signatures: of a SavedModel that are meant; none for "serving_default", or the only one.
+        tag_set: which graph of a SavedModel: all its tags; None for the only one, or the one tagged "serve".
+        signatures: of a SavedModel that are meant, one or several; none for "serving_default", or the only one.
 
     Raises:
         InputError, ConfigError: see `source.open.open_source`.
     """
-    choice = Choice(None if tag_set is None else tuple(tag_set), tuple(signatures))
+    choice = Choice(None if tag_set is None else _texts(tag_set), _texts(signatures))
     return open_source(Path(path), None if graph is None else Path(graph), choice, needs_values=False)
 
 
@@ -224,7 +224,14 @@ def save(result: Result, path: FilePath, *, report: FilePath | None = None) -> R
     return written
 
 
+def _texts(given: str | Sequence[str]) -> tuple[str, ...]:
+    """One text, or several."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 def _config(config: Settings | None, settings: dict[str, Any]) -> Config:
+    if isinstance(settings.get("outputs"), str):
+        settings = {**settings, "outputs": [settings["outputs"]]}
     return resolve(config if config is None or isinstance(config, Mapping) else Path(config), **settings)
 
 
@@ -238,20 +245,12 @@ def _given_plan(
         raise ConfigError("plan-conflict", f"{', '.join(said)} cannot be given with a plan")
     if isinstance(plan, Planned):
         plan = plan.plan
-    where = None
-    if not isinstance(plan, Plan):
-        file = Path(plan)
-        where = path_text(file)
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            what = f"the plan cannot be read: {error.strerror}"
-            raise ConfigError("plan-unreadable", what, where=where) from None
-        plan = plan_from_json(data, where)
-    if plan.source_sha256 != source.model.sha256:
-        what = f"the plan was made from another file than {path_text(source.model.path)}"
-        raise ConfigError("plan-mismatch", what, where=where)
-    return plan
+    if isinstance(plan, Plan):
+        made, where = plan, None
+    else:
+        made, where = read_plan(Path(plan)), path_text(plan)
+    check_made_of(made, source.model.sha256, source.model.path, where)
+    return made
 
 
 def _result(

@@ -12,8 +12,9 @@ import tensorflow as tf
 from outlining import fit, make_trainable
 
 from fqrewrite import api
+from fqrewrite.cli import cli
 from fqrewrite.config.resolve import resolve
-from fqrewrite.errors import Refusal
+from fqrewrite.errors import ConfigError, Refusal
 from fqrewrite.model.container import load
 from fqrewrite.source.open import Choice as _Choice
 from fqrewrite.source.open import open_source
@@ -223,3 +224,22 @@ def test_a_rewritten_model_is_not_rewritten_again(trained: Path) -> None:
     with pytest.raises(Refusal) as caught:
         api.plan(api.load(trained / "wrapped"), INT8)
     assert caught.value.code == "already-rewritten"
+
+
+def test_what_was_trained_is_opened_by_the_signatures_it_was_trained_for(tmp_path: Path) -> None:
+    model = Net()
+    signatures = {"logits": model.__call__, "features": model.features}
+    tf.saved_model.save(model, str(tmp_path / "float"), signatures=signatures)
+    with pytest.raises(ConfigError) as caught:
+        api.load(tmp_path / "float")
+    assert caught.value.code == "signature-ambiguous"
+    api.save(api.train(api.load(tmp_path / "float", signatures="features"), INT8), tmp_path / "train")
+    opened = api.load(tmp_path / "train").model.saved_model
+    assert opened is not None and opened.signatures == ("features",)
+
+
+def test_a_warm_start_is_not_needed(net: Path, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as caught:
+        cli(["warm-start", str(net), str(trained / "train"), "-o", str(tmp_path / "warm")], standalone_mode=False)
+    assert caught.value.code == "warm-start-not-needed"
+    assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from fqrewrite.check import operations
 from fqrewrite.check.biases import bias_findings
+from fqrewrite.check.fused import fused_operation
 from fqrewrite.check.propagate import Ranges
 from fqrewrite.check.quantizers import Quantizer, range_defect, read_quantizer
 from fqrewrite.check.records import Finding, FloatOperation, Severity, Static, prediction, worst_first
@@ -17,6 +18,7 @@ from fqrewrite.check.subject import Subject
 from fqrewrite.check.targets import Target
 from fqrewrite.check.units import PLACEHOLDERS, Unit, find_units
 from fqrewrite.check.weights import weight_findings
+from fqrewrite.ir.functions import functions_of
 from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.match.parameters import FAKE_QUANT_OPS
 from fqrewrite.match.refusals import is_backward
@@ -24,6 +26,7 @@ from fqrewrite.proto.attrs import get_bool, get_int
 
 _INSERT = "put a fake quantizer behind it, in front of everything that reads it (`fqrewrite eval` does)"
 _FEWEST_BITS = 5
+_OF_RANGES = frozenset({"input-without-range", "range-missing", "weights-without-quantizer"})
 
 
 def check_graph(graph: Graph, outputs: Iterable[Value], target: Target) -> Static:
@@ -68,13 +71,19 @@ class _Check:
             if unit.node not in causes:
                 self._look_at_kernel(unit.node)
             self._compare_operands(unit, ranges)
+        if not self.subject.fake_quants:
+            self._replace_ranges()
         findings = worst_first(tuple(self.findings.values()))
+        library = functions_of(self.subject.graph.graph_def)
         floats = tuple(
             FloatOperation(
                 name=unit.node.name,
                 op=unit.node.op,
                 because=cause,
-                nodes=tuple(node.name for node in unit.members + self.subject.aliases(unit.results)),
+                nodes=(
+                    *(node.name for node in unit.members + self.subject.aliases(unit.results)),
+                    *filter(None, (fused_operation(node, library) for node in unit.members)),
+                ),
             )
             for unit in units
             if (cause := causes.get(unit.node)) is not None
@@ -86,6 +95,13 @@ class _Check:
             float_operations=floats,
             quantizers=len([node for node in self.subject.needed if node.op in FAKE_QUANT_OPS]),
         )
+
+    def _replace_ranges(self) -> None:
+        """Says of a float graph that it is one, and not so of each of its tensors."""
+        self.findings = {key: finding for key, finding in self.findings.items() if finding.code not in _OF_RANGES}
+        what = "the graph has no fake quantizer, and the converter makes a float model of it"
+        remedy = "make the graph with `fqrewrite eval`, from a trained model or with --ranges"
+        self._find("quantizers-missing", "float", self.subject.outputs[0].node, what, remedy)
 
     def _look_at_kernel(self, node: Node) -> None:
         """Finds an integer kernel that does not run."""
@@ -141,13 +157,21 @@ class _Check:
             remedy = "bind what decides it (--set NAME=false), or unroll the loop"
             self._find("control-flow-left", "float", node, what, remedy)
         elif op in operations.CALLS:
-            what = f"{op} calls a function, which is not looked into"
-            self._find("function-not-checked", "float", node, what, "export the graph with functions inlined")
+            self._look_at_call(node)
         elif is_backward(op) or (op in operations.BATCH_NORMS and get_bool(node.proto, "is_training", True)):
             what = f"{op} belongs to training"
             self._find("training-left", "fails", node, what, "make the graph with `fqrewrite eval`")
         elif unit.kind in ("float", "fails") and node is unit.node:
             self._find_float(node, unit, known)
+
+    def _look_at_call(self, node: Node) -> None:
+        implements = fused_operation(node, functions_of(self.subject.graph.graph_def))
+        if implements is not None:
+            what = f"the converter makes one operation of it, by the name {implements}, and computes that in float"
+            remedy = "build a Keras LSTM with unroll=True, which gives layers that are quantized"
+        else:
+            what, remedy = f"{node.op} calls a function, which is not looked into", "write it without, or use --convert"
+        self._find("function-not-checked", "float", node, what, remedy)
 
     def _find_float(self, node: Node, unit: Unit, known: operations.Operation | None) -> None:
         op = node.op

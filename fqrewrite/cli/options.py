@@ -145,19 +145,12 @@ def read_plan(path: Path, given: dict[str, Any], model: Model) -> Plan:
     Raises:
         ConfigError: `plan-conflict`, `plan-unreadable`, `plan-mismatch`.
     """
-    from fqrewrite.plans.serialise import plan_from_json
+    from fqrewrite.plans import serialise
 
     flags = {"bindings": "set"}
     said = [f"--{flags.get(key, key).replace('_', '-')}" for key, value in given.items() if value not in (None, ())]
     if said:
         raise ConfigError("plan-conflict", f"{', '.join(said)} cannot be given with --plan")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        what = f"the plan cannot be read: {error.strerror}"
-        raise ConfigError("plan-unreadable", what, where=path_text(path)) from None
-    plan = plan_from_json(data, path_text(path))
-    if plan.source_sha256 != model.sha256:
-        what = f"the plan was made from another file than {path_text(model.path)}"
-        raise ConfigError("plan-mismatch", what, where=path_text(path))
+    plan = serialise.read_plan(path)
+    serialise.check_made_of(plan, model.sha256, model.path, path_text(path))
     return plan

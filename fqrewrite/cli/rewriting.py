@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -21,7 +20,7 @@ from fqrewrite.cli.options import (
     settings,
 )
 from fqrewrite.cli.terminal import is_terminal, say
-from fqrewrite.errors import Refusal, path_text
+from fqrewrite.errors import path_text
 
 if TYPE_CHECKING:
     from fqrewrite.plans.items import Plan
@@ -210,20 +209,10 @@ def plan(
 
 def _finish(report: Report, plan: Plan, empty: bool, report_format: Format, quiet: bool, verbose: bool) -> None:
     """Prints the report, and fails when nothing would be quantized."""
+    from fqrewrite.plans.empty import refuse_empty
     from fqrewrite.report.render import render
 
     if not quiet:
         say(render(report, report_format, color=is_terminal(), verbose=verbose))
     if empty:
-        _refuse_empty(plan, report.input.path)
-
-
-def _refuse_empty(plan: Plan, where: str) -> NoReturn:
-    codes = Counter(entry.code for entry in plan.left_out if entry.kind == "layer")
-    listed = ", ".join(f"{code} {number}" for code, number in sorted(codes.items()))
-    what = "no layer would be quantized" + (
-        f"; left out: {listed}"
-        if listed
-        else ": the graph has no convolution, depthwise convolution or matmul with weights"
-    )
-    raise Refusal("nothing-quantized", what, where=where)
+        refuse_empty(plan, report.input.path)

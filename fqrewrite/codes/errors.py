@@ -29,6 +29,10 @@ ERRORS: dict[str, tuple[str, str]] = {
         "A batch norm in training mode, which the outputs need, has no moving averages that are known.",
         "Build the graph with is_training=False and rewrite that; its variables have the same names.",
     ),
+    "warm-start-not-needed": (
+        "The training graph is in a SavedModel of TensorFlow 2, which `train` wrote with the float model's values.",
+        "Load it with `tf.saved_model.load` and train it.",
+    ),
     "scope-matches-nothing": ("No node is in the configured scope.", "Correct `scope`, or leave it out."),
     "output-not-found": ("A named output is not in the graph.", "Correct `outputs`, or leave it out."),
     "outputs-ambiguous": (
@@ -308,7 +312,8 @@ ERRORS: dict[str, tuple[str, str]] = {
     ),
     "graph-not-live": (
         "What is to be rewritten in place is no `tf.Graph`, or one that is finalized.",
-        "Give a `tf.compat.v1.Graph`, before a session or a `Supervisor` finalizes it.",
+        "Give a `tf.compat.v1.Graph`, or call it inside `with graph.as_default()`; before a session or a `Supervisor` "
+        "finalizes it.",
     ),
     "signature-not-a-call": (
         "A signature of a TensorFlow 2 SavedModel is not one call of a function that the model's objects know.",

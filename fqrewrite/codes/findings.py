@@ -35,8 +35,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "Put fake quantizers behind it and behind what it reads, and report the graph.",
     ),
     "function-not-checked": (
-        "The graph calls a library function, which the static check does not look into.",
-        "Export the graph with functions inlined, or check with --convert.",
+        "A function is called that is not inlined: a loop, or a Keras LSTM, which the converter makes one op of.",
+        "Write it without (an LSTM with `unroll=True`), or look with --convert.",
     ),
     "input-without-range": (
         "An input of the graph has no fake quantizer, so what reads it is computed in float.",
@@ -101,6 +101,14 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "split-output-unused": (
         "An output of a split is not read; the converter then decides at random between integers and float.",
         "Put a fake quantizer behind one of the outputs that are read (`fqrewrite eval` does).",
+    ),
+    "quantizers-missing": (
+        "The graph has no fake quantizer at all, so that the converter makes a float model of it.",
+        "Make the graph with `fqrewrite eval`, from a trained model or with --ranges.",
+    ),
+    "training-graph": (
+        "The graph is what `fqrewrite train` made, with variables and ranges that move; it is not to be converted.",
+        "Train it, then make the graph to convert with `fqrewrite eval`.",
     ),
     "training-left": (
         "An op that belongs to training is left.",

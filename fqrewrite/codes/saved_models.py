@@ -31,6 +31,14 @@ SAVED_MODELS: dict[str, tuple[str, str]] = {
         "A SavedModel of TensorFlow 2 without signatures.",
         "Save it with one: tf.saved_model.save(model, path, signatures=model.call.get_concrete_function(...)).",
     ),
+    "signature-damaged": (
+        "A signature of the SavedModel names a tensor that its graph does not have.",
+        "Choose another with --signature, or save the model again.",
+    ),
+    "object-graph-damaged": (
+        "Something that the objects of a SavedModel of TensorFlow 2 refer to is not in it.",
+        "Check that the file is complete; save it again.",
+    ),
     "saved-model-variables-missing": (
         "The variables of a SavedModel are not where they belong.",
         "Copy the folder variables/ of the SavedModel, too.",

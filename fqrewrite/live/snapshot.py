@@ -21,9 +21,12 @@ def graph_to_rewrite(graph: Any) -> Any:
         graph: `tf.Graph`; None for the default graph.
 
     Raises:
-        ConfigError: `graph-not-live` for anything else than a graph, or a graph that is finalized.
+        ConfigError: `graph-not-live` for anything else than a graph, or a graph that is finalized; and for the default
+            graph under eager execution, which builds none.
     """
     tf1 = tensorflow().compat.v1
+    if graph is None and tf1.executing_eagerly():
+        raise ConfigError("graph-not-live", "there is no default graph: operations are executed eagerly here")
     found = tf1.get_default_graph() if graph is None else graph
     if not isinstance(found, tf1.Graph):
         raise ConfigError("graph-not-live", f"input_graph must be a tf.Graph, not {type(found).__name__}")
@@ -38,7 +41,8 @@ def snapshot(graph: Any) -> Model:
     Args:
         graph: `tf.Graph`; stays as it is.
     """
-    exported = tensorflow().compat.v1.train.export_meta_graph(graph=graph)
+    with graph.as_default():  # under eager execution it would refuse
+        exported = tensorflow().compat.v1.train.export_meta_graph()
     raw = exported.SerializeToString(deterministic=True)
     model = Model(Path(NAME), "meta_graph", False, raw, MetaGraphDef.FromString(raw))
     model.edited = True  # there is no file whose bytes could be given back

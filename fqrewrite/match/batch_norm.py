@@ -19,7 +19,7 @@ from fqrewrite.ir.graph import Graph, Node, Value
 from fqrewrite.match.moving_average import Update, find_moving_average
 from fqrewrite.match.parameters import Parameters, constant_float, constant_ints
 from fqrewrite.match.pattern import Bind, OneOf, Op
-from fqrewrite.proto.attrs import get_bool, get_float
+from fqrewrite.proto.attrs import get_bool, get_float, get_str
 
 FUSED_OPS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 SUM_OPS = ("Add", "AddV2")
@@ -105,10 +105,12 @@ def batch_norm(node: Node, parameters: Parameters) -> BatchNorm | None:
     return fused_batch_norm(node, parameters) if node.op in FUSED_OPS else unfused_batch_norm(node, parameters)
 
 
-def fused_batch_norm(node: Node, parameters: Parameters) -> BatchNorm:
-    """The batch norm that a fused op is."""
+def fused_batch_norm(node: Node, parameters: Parameters) -> BatchNorm | None:
+    """The batch norm that a fused op is; None when it normalises each example by itself, as in a layer norm."""
     x, gamma, beta, mean, variance = node.inputs
     training = get_bool(node.proto, "is_training", True)
+    if training and _is_batch_of_one(x, node):
+        return None
     factor = get_float(node.proto, "exponential_avg_factor", 1.0) if training else 1.0
     from_batch = training and factor == 1.0
     is_plain = parameters.is_parameter(gamma) and parameters.is_parameter(beta)
@@ -127,6 +129,19 @@ def fused_batch_norm(node: Node, parameters: Parameters) -> BatchNorm:
         affine="parameters" if is_plain else "data",
         average_factor=factor,
     )
+
+
+def _is_batch_of_one(x: Value, norm: Node) -> bool:
+    """Whether examples were made channels, of a batch of one: reshaped to [1, N, ...], with channels on axis 1.
+
+    So Keras 2 computes layer norms and group norms.
+    """
+    if get_str(norm.proto, "data_format", "NHWC") != "NCHW" or x.node.op != "Reshape":
+        return False
+    shape = x.node.inputs[1]
+    if shape.node.op == "Pack" and shape.node.inputs:
+        return constant_ints(shape.node.inputs[0]) == (1,)
+    return (constant_ints(shape) or ())[:1] == (1,)
 
 
 def unfused_batch_norm(node: Node, parameters: Parameters) -> BatchNorm | None:

@@ -119,8 +119,13 @@ def serialised(message: Any) -> bytes:
         raise InputError("graph-too-large", what) from error
 
 
+def input_names(signature: Any) -> list[str]:
+    """The tensors that are a signature's inputs, by their keys' order; of sparse ones all parts."""
+    return [name for key in sorted(signature.inputs) for name in _info_names(signature.inputs[key])]
+
+
 def output_names(signature: Any) -> list[str]:
-    """The tensors that are a signature's outputs, by their keys' order; of sparse ones all parts."""
+    """The tensors that are a signature's outputs, likewise."""
     return [name for key in sorted(signature.outputs) for name in _info_names(signature.outputs[key])]
 
 

@@ -7,6 +7,7 @@ its exporter put there. What is not rewritten is kept as bytes, not as messages:
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fqrewrite.errors import ConfigError, InputError, path_text
+from fqrewrite.ir.graph import split_tensor
 from fqrewrite.model import kinds, wire
-from fqrewrite.model.saved_model import SERVING_DEFAULT, SERVING_TAG, VARIABLES_PREFIX
+from fqrewrite.model.saved_model import SERVING_DEFAULT, SERVING_TAG, VARIABLES_PREFIX, input_names, output_names
 from fqrewrite.proto import SavedModel
 
 # Entries of signature_def that TensorFlow 2 keeps for itself: initialisation, training.
@@ -118,10 +120,12 @@ def choose_signatures(
     """The same SavedModel with signatures chosen: those wanted, or else "serving_default" or the only one.
 
     Raises:
-        InputError: signature-none for a SavedModel of TensorFlow 2 that gives nothing to call.
+        InputError: signature-none for a SavedModel of TensorFlow 2 that gives nothing to call; signature-damaged for a
+            signature of tensors that are not in the graph.
         ConfigError: codes signature-unknown, signature-ambiguous.
     """
     chosen = _chosen_signatures(meta_graph, wanted, source.has_objects, where)
+    _check_signatures(meta_graph, chosen, where)
     return msgspec.structs.replace(source, signatures=chosen, sha256=_digest(source.sha256, chosen))
 
 
@@ -175,6 +179,23 @@ def _chosen_signatures(meta_graph: Any, wanted: tuple[str, ...], has_objects: bo
     if not known and has_objects:
         raise InputError("signature-none", "the model has no signature, which would say what it computes", where=where)
     return tuple(known)
+
+
+def _check_signatures(meta_graph: Any, keys: Iterable[str], where: str) -> None:
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    for key in keys:
+        definition = meta_graph.signature_def[key]
+        for tensor in (*input_names(definition), *output_names(definition)):
+            name, port = split_tensor(tensor)
+            if name not in nodes or port >= _outputs(nodes[name]):
+                what = f"the signature {key!r} names {tensor!r}, and the graph has no such tensor"
+                raise InputError("signature-damaged", what, where=where)
+
+
+def _outputs(node: Any) -> float:
+    """The number of outputs of a call; of anything else it is not known."""
+    types = node.attr.get("Tout", None)
+    return len(types.list.type) if types is not None and types.HasField("list") else math.inf
 
 
 def _tags(tags: Collection[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fqrewrite.ir.functions import functions_of
+from fqrewrite.outline.intact import objects_of
 from fqrewrite.outline.records import SavedObjectGraph
 from fqrewrite.proto.attrs import get_str
 
@@ -65,11 +66,7 @@ class _Used:
 
     def _of_object(self, number: int) -> Iterable[int | str]:
         node = self._graph.nodes[number]
-        yield from (reference.node_id for reference in (*node.children, *node.dependencies))
-        for slot in node.slot_variables:
-            yield from (slot.original_variable_node_id, slot.slot_variable_node_id)
-        for saveable in node.saveable_objects.values():
-            yield from (saveable.save_function, saveable.restore_function)
+        yield from objects_of(node)
         kind = node.WhichOneof("kind")
         if kind == "function":
             yield from node.function.concrete_functions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from fqrewrite.errors import GraphError
 from fqrewrite.ir.functions import functions_of
 from fqrewrite.ir.graph import Graph, Node, Value, split_tensor
 from fqrewrite.match.refusals import MARKER_NAME
@@ -12,7 +13,11 @@ from fqrewrite.outline.body import BodyWriter, has_effect, in_graph_order, neede
 from fqrewrite.outline.gradients import copy_gradients
 from fqrewrite.outline.records import Argument, Capture, Core, SignatureCall, argument_name, free_name, function_name
 from fqrewrite.proto.attrs import get_shape, get_type, shape_proto
-from fqrewrite.proto.dtypes import DT_INVALID, DT_RESOURCE
+from fqrewrite.proto.dtypes import DT_INVALID, DT_RESOURCE, DT_STRING
+from fqrewrite.transform.templates import scalar
+
+SIGNATURE_NAME = "fqrewrite/signature"
+"""The node of a core that holds the key of its signature."""
 
 _VARIABLE = "VarHandleOp"
 _HANDS_ON = ("Identity", "IdentityN")
@@ -107,8 +112,24 @@ def write_core(
     ]
     arguments = [*own, *(capture.argument for capture in captures)]
     function = writer.write(core.name, arguments, returned, gradients.types)
+    key = function.node_def.add()
+    key.CopyFrom(scalar(call.key.encode(), DT_STRING))
+    key.name = SIGNATURE_NAME
     meta_graph.graph_def.library.function.append(function)
     return core, gradients.lost
+
+
+def signature_of_core(function: Any) -> str:
+    """The key of the signature that a core was written for, whatever TensorFlow calls the function by now.
+
+    Raises:
+        GraphError: `function-malformed` for a function that does not say.
+    """
+    for node in function.node_def:
+        if node.name == SIGNATURE_NAME and len(node.attr["value"].tensor.string_val) == 1:
+            return str(node.attr["value"].tensor.string_val[0].decode())
+    what = f"{SIGNATURE_NAME!r}, in which fqrewrite says which signature the function is for, is missing"
+    raise GraphError("function-malformed", what, where=function.signature.name)
 
 
 def _fed(inputs: Sequence[Value]) -> list[Node]:

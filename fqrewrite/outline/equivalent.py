@@ -40,6 +40,8 @@ class Equivalence:
 
         Arguments correspond by name, or else by position.
         """
+        if function not in self._library or signature not in self._library:  # the object graph is damaged
+            return None
         own, others = self.own_arguments(function), self.own_arguments(signature)
         if len(own) != len(others):
             return None

@@ -13,7 +13,6 @@ CALL_OPS = ("StatefulPartitionedCall", "PartitionedCall")
 GENERIC_OBJECT = "_generic_user_object"
 
 SavedObject: Any = message_class("tensorflow.SavedObject")
-SavedConcreteFunction: Any = message_class("tensorflow.SavedConcreteFunction")
 StructuredValue: Any = message_class("tensorflow.StructuredValue")
 FunctionDef: Any = message_class("tensorflow.FunctionDef")
 SavedObjectGraph: Any = message_class("tensorflow.SavedObjectGraph")

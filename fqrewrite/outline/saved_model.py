@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fqrewrite.errors import Refusal
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.functions import functions_of
 from fqrewrite.ir.graph import Graph
@@ -26,9 +27,9 @@ from fqrewrite.outline.functions import (
     simple_inputs,
 )
 from fqrewrite.outline.records import (
-    CALL_OPS,
     GENERIC_OBJECT,
     Core,
+    SignatureCall,
     argument_name,
     function_name,
     set_call,
@@ -133,7 +134,9 @@ class _Outlining:
         self.meta_graph.graph_def.node.extend(variable.node.proto for variable in new)
         cores = self._write_cores(ids)
         self._write_signatures(cores)
-        self._redirect_functions(cores)
+        equivalence = Equivalence(self.source.object_graph_def, functions_of(self.source.graph_def))
+        others = self._join_signatures(cores, equivalence)
+        self._redirect_functions(cores, equivalence, others)
         first = next((core for core in cores if core.call.key == _DEFAULT), cores[0])
         self._add_call(first)
         set_default_signature(self.objects, first.call.key)
@@ -166,23 +169,40 @@ class _Outlining:
         return cores
 
     def _write_signatures(self, cores: Sequence[Core]) -> None:
-        nodes = {node.name: node for node in self.meta_graph.graph_def.node}
         for core in cores:
             positions = range(len(core.inputs))
-            same = Same(tuple(positions), tuple(range(len(core.call.output_types))))
-            name = self._wrap(core, core.call.function, same, "signature")
-            set_signature_function(self.objects, core.call.key, name)
-            node = nodes[core.call.call]
-            controls = [text for text in node.input if text.startswith("^")]
-            del node.input[:]
-            node.input.extend([*core.call.inputs, *(capture.tensor for capture in core.captures), *controls])
-            types = [argument.dtype for argument in (*core.inputs, *(capture.argument for capture in core.captures))]
-            set_call(node, name, types, core.call.output_types)
+            self._write_signature(core.call, core, Same(tuple(positions), tuple(range(len(core.call.output_types)))))
 
-    def _redirect_functions(self, cores: Sequence[Core]) -> None:
-        """Lets functions of the root that compute a signature run its core, and removes float variants of it."""
-        equivalence = Equivalence(self.source.object_graph_def, functions_of(self.source.graph_def))
-        others = self._other_signatures()
+    def _write_signature(self, call: SignatureCall, core: Core, same: Same) -> None:
+        """Lets a signature run a core."""
+        name = self._wrap(core, call.function, same, "signature")
+        set_signature_function(self.objects, call.key, name)
+        (node,) = (node for node in self.meta_graph.graph_def.node if node.name == call.call)
+        controls = [text for text in node.input if text.startswith("^")]
+        del node.input[:]
+        node.input.extend([*call.inputs, *(capture.tensor for capture in core.captures), *controls])
+        types = [*(call.types[text] for text in call.inputs), *(capture.argument.dtype for capture in core.captures)]
+        set_call(node, name, types, call.output_types)
+
+    def _join_signatures(self, cores: Sequence[Core], equivalence: Equivalence) -> list[str]:
+        """Lets other signatures that compute the same run the cores, too; returns the functions of those that stay."""
+        stay = []
+        for call in self._other_signatures():
+            core, same = self._computed_by(call.function, cores, equivalence)
+            if core is None or same is None:
+                stay.append(call.function)
+            else:
+                self._write_signature(call, core, same)
+        return stay
+
+    def _redirect_functions(self, cores: Sequence[Core], equivalence: Equivalence, others: Sequence[str]) -> None:
+        """Lets functions of the root that compute a signature run its core, and removes float variants of it.
+
+        Args:
+            cores: the rewritten signatures.
+            equivalence: of functions of the model as it was.
+            others: functions of the signatures that stay as they are.
+        """
         renamed, removed = dict[str, str](), set[str]()
         for function in root_functions(self.source.object_graph_def):
             gone = []
@@ -217,17 +237,15 @@ class _Outlining:
         shared = {number for core in cores for number in core.call.captures.values()} & bound
         return any(self.source.object_graph_def.nodes[number].HasField("variable") for number in shared)
 
-    def _other_signatures(self) -> list[str]:
-        """Functions of the signatures that stay as they are."""
-        chosen = {call.key for call in self.calls}
-        nodes = {node.name: node for node in self.source.graph_def.node}
-        found = []
+    def _other_signatures(self) -> list[SignatureCall]:
+        """The signatures that were not chosen, but for those that are no calls."""
+        chosen, found = {call.key for call in self.calls}, list[SignatureCall]()
         for key in sorted(self.source.signature_def):
-            names = {info.name.partition(":")[0] for info in self.source.signature_def[key].outputs.values()}
-            callers = [nodes[name] for name in names if name in nodes and nodes[name].op in CALL_OPS]
-            functions = [str(node.attr["f"].func.name) for node in callers]
-            found += [name for name in functions if key not in chosen]
-        return [name for name in found if name in self.source.object_graph_def.concrete_functions]
+            try:
+                found += [signature_call(self.source, key)] if key not in chosen else []
+            except Refusal:  # initialisation, and what else TensorFlow keeps there
+                continue
+        return found
 
     def _wrap(self, core: Core, concrete: str, same: Same, stem: str) -> str:
         """Adds a function that takes the place of a concrete function; returns its name."""

@@ -11,8 +11,8 @@ from fqrewrite.config.records import ActivationSettings, WeightSettings
 from fqrewrite.config.settings import LayerSettings
 from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.analysis import Analysis
-from fqrewrite.match.layers import Layer
-from fqrewrite.match.parameters import FAKE_QUANT_OPS, is_constant, static_shape, transposed
+from fqrewrite.match.layers import Layer, channel_axis
+from fqrewrite.match.parameters import FAKE_QUANT_OPS, is_constant, static_shape
 from fqrewrite.plans.constants import NotConstant
 from fqrewrite.plans.items import FoldItem, Note, QuantizerItem, RangeSpec, Role, Scheme
 from fqrewrite.plans.ledger import Ledger
@@ -185,9 +185,7 @@ class QuantizerBuilder:
 
 def _ends_with_channels(layer: Layer) -> bool:
     """Whether the output channels are the last axis, or the last two, of the weights."""
-    if layer.kind == "matmul":
-        return layer.slot == 1 and not transposed(layer.node, "b")
-    return layer.kind in ("conv2d", "depthwise")
+    return layer.kind in ("conv2d", "depthwise", "matmul") and channel_axis(layer.node, layer.slot) == -1
 
 
 def join(scope: str, name: str) -> str:

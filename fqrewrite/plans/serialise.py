@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from fqrewrite.errors import ConfigError
+from fqrewrite.errors import ConfigError, path_text
 from fqrewrite.plans.items import SCHEMA_VERSION, Plan
 
 _DIGEST = "digest"
@@ -43,6 +44,37 @@ def plan_from_json(data: bytes, where: str) -> Plan:
     if content.pop(_DIGEST, None) != _digest(content):
         raise ConfigError("plan-unreadable", "the plan was changed after it was made", where=where)
     return plan
+
+
+def read_plan(file: Path) -> Plan:
+    """Reads a plan's file.
+
+    Raises:
+        ConfigError: `plan-unreadable`, `plan-mismatch`: see `plan_from_json`.
+    """
+    where = path_text(file)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigError("plan-unreadable", f"the plan cannot be read: {error.strerror}", where=where) from None
+    return plan_from_json(data, where)
+
+
+def check_made_of(plan: Plan, sha256: str, model: Path, where: str | None) -> None:
+    """Refuses a plan that was made of another model.
+
+    Args:
+        plan: any.
+        sha256: of the model.
+        model: its file.
+        where: the plan's file, for messages; None for a plan from nowhere.
+
+    Raises:
+        ConfigError: `plan-mismatch`.
+    """
+    if plan.source_sha256 != sha256:
+        what = f"the plan was made from another file than {path_text(model)}"
+        raise ConfigError("plan-mismatch", what, where=where)
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fqrewrite.ir.graph import Graph
-from fqrewrite.match.parameters import is_constant, transposed
+from fqrewrite.match.layers import channel_axis
+from fqrewrite.match.parameters import is_constant
 from fqrewrite.plans.constants import evaluate, weight_range
 from fqrewrite.plans.items import FoldItem, RangeSpec, Scheme
 
@@ -63,7 +64,4 @@ def _fold_scale(weights: Array, fold: FoldItem, factors: list[Array], graph: Gra
     scale = scale.ravel()
     if depthwise:
         return scale.reshape(weights.shape[2:])
-    layer = graph.node(fold.layer)
-    if layer.op == "MatMul" and transposed(layer, "b"):
-        return scale.reshape(-1, 1)
-    return scale
+    return scale.reshape(-1, 1) if channel_axis(graph.node(fold.layer), fold.weight_slot) == -2 else scale

@@ -6,7 +6,7 @@ import msgspec
 
 from fqrewrite.ir.graph import Node, Value
 from fqrewrite.match.analysis import Analysis
-from fqrewrite.match.layers import Layer
+from fqrewrite.match.layers import Layer, channel_axis
 from fqrewrite.match.parameters import constant_ints, static_shape
 from fqrewrite.proto.attrs import get_str
 
@@ -97,8 +97,8 @@ def _not_after_layer(node: Node) -> NoChain:
 
 def _shape_mismatch(layer: Layer, nodes: list[Node], bias: Value | None, parameters: tuple[Value, ...]) -> str | None:
     """Why the batch norm's channels are not the layer's; None when they are."""
-    if layer.kind == "matmul" and layer.slot == 0:
-        return "its layer multiplies the weights from the left, so the channels are not the last axis"
+    if channel_axis(layer.node, layer.slot) is None:
+        return "its layer multiplies the weights from the left, or so that the channels are not the last axis"
     expected = layer.channels
     for parameter in parameters:
         shape = static_shape(parameter)

@@ -17,7 +17,8 @@ from fqrewrite.rules._fold import Obstacle, fold_or_decline, missing_updates
 
 def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     norm = fused_batch_norm(node, analysis.parameters)
-    return fold_or_decline(norm, chain_to_layer(norm.x, analysis, node.inputs[1]), analysis, _obstacle)
+    if norm is not None:
+        yield from fold_or_decline(norm, chain_to_layer(norm.x, analysis, node.inputs[1]), analysis, _obstacle)
 
 
 def _obstacle(norm: BatchNorm, chain: Chain, analysis: Analysis) -> Obstacle | None:

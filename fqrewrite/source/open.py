@@ -10,7 +10,7 @@ from fqrewrite.errors import ConfigError, InputError, path_text
 from fqrewrite.ir.graph import split_tensor
 from fqrewrite.model.checkpoint import STATE_FILE, Checkpoint, find_checkpoint
 from fqrewrite.model.container import Model, choose_signatures, is_saved_model, load
-from fqrewrite.model.saved_model import output_names
+from fqrewrite.model.saved_model import SERVING_DEFAULT, output_names
 from fqrewrite.model.saved_model_read import signature_keys
 from fqrewrite.model.variables import VARIABLES
 from fqrewrite.plans.outputs import quantized_names
@@ -155,21 +155,21 @@ def open_model(path: Path, choice: Choice = DEFAULT) -> Model:
 def _signatures_made_for(model: Model) -> tuple[str, ...]:
     """The signatures that give the outputs of the plan that a rewritten graph was made by; none for another model.
 
-    In a model of TensorFlow 2 the plan's names are those of another graph.
+    In a model of TensorFlow 2 the plan's names are those of another graph; there they are those of the same keys.
     """
-    if model.saved_model is None or model.saved_model.has_objects:
+    known = signature_keys(model.message) if model.saved_model else []
+    if model.saved_model is None or (model.saved_model.has_objects and SERVING_DEFAULT in known):
         return ()
     found = find_provenance(model.graph_def, path_text(model.path))
     if found is None:
         return ()
     provenance, scope = found
+    if model.saved_model.has_objects:
+        return tuple(key for key in provenance.calls if key in known)
     behind = quantized_names(provenance.plan) if provenance.mode == "eval" else {}
     outputs = {f"{scope}{behind.get(tensor, tensor)}" for tensor in provenance.plan.outputs}
     definitions = model.message.signature_def
-    named = {
-        key: {":".join(map(str, split_tensor(name))) for name in output_names(definitions[key])}
-        for key in signature_keys(model.message)
-    }
+    named = {key: {":".join(map(str, split_tensor(name))) for name in output_names(definitions[key])} for key in known}
     exact = [key for key, names in named.items() if names == outputs]
     return tuple(exact or [key for key, names in named.items() if names <= outputs])
 
@@ -193,7 +193,10 @@ def saved_variables(model: Model, *, always: bool = False) -> Checkpoint | None:
     checkpoint = find_checkpoint(saved_model.variables)
     if checkpoint is None:
         index = path_text(f"{saved_model.variables}.index")
-        what = f"the graph has {count} variables, and the file with their values does not exist: {index}"
+        missed = (
+            f"the graph has {count} variables, and the file with their values" if count else "the file of its objects"
+        )
+        what = f"{missed} does not exist: {index}"
         raise InputError("saved-model-variables-missing", what, where=path_text(saved_model.directory))
     return checkpoint
 

@@ -12,24 +12,39 @@ from fqrewrite.errors import path_text
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.functions import functions_of, reachable_functions
 from fqrewrite.ir.graph import Graph, Node
+from fqrewrite.match.parameters import dtype_of
+from fqrewrite.match.phase import PLACEHOLDERS
 from fqrewrite.match.reach import ancestors
 from fqrewrite.match.refusals import backward_pass
 from fqrewrite.model.collections import node_list
 from fqrewrite.model.container import Model
-from fqrewrite.model.saved_model import INIT_SIGNATURE, MAIN_OP, output_names
+from fqrewrite.model.saved_model import INIT_SIGNATURE, MAIN_OP, input_names, output_names
 from fqrewrite.model.saved_model_read import signature_keys
 from fqrewrite.model.variables import VARIABLES
 from fqrewrite.plans.items import Note
+from fqrewrite.proto.attrs import type_attr
 from fqrewrite.source.flatten import flatten_model
 from fqrewrite.source.provenance import marked_functions
+from fqrewrite.transform.templates import template
 
 _READS = frozenset({"ResourceGather", "ResourceGatherNd"})
 _MAIN_OPS = (MAIN_OP, "legacy_init_op")
+_GIVEN = frozenset({"Const", "Placeholder"})  # TensorFlow feeds the path of an asset
 
 
 def served_nodes(model: Model, graph: Graph) -> list[Node]:
     """What the signatures name that were not chosen; nothing of a model from a file."""
     return _present([name for key in _others(model) for name in output_names(model.message.signature_def[key])], graph)
+
+
+def input_nodes(model: Model, graph: Graph) -> list[Node]:
+    """The inputs of the chosen signatures of TensorFlow 2, needed or not: who calls them passes all."""
+    if model.saved_model is None or not model.saved_model.has_objects:
+        return []
+    definitions = model.message.signature_def
+    keys = [key for key in model.saved_model.signatures if key in definitions]
+    nodes = _present([name for key in keys for name in input_names(definitions[key])], graph)
+    return [node for node in nodes if node.op in PLACEHOLDERS]
 
 
 def servable_nodes(model: Model, graph: Graph) -> list[Node]:
@@ -63,9 +78,15 @@ def flatten_others(model: Model) -> None:
 
 
 def _others(model: Model) -> list[str]:
-    if model.saved_model is None:
+    """The signatures that were not chosen; of TensorFlow 2, without those that go along (see `source.signatures`)."""
+    source = model.saved_model
+    if source is None:
         return []
-    return [key for key in signature_keys(model.message) if key not in model.saved_model.signatures]
+    definitions = model.message.signature_def
+    chosen = source.signatures if source.has_objects else ()
+    given = {name for key in chosen if key in definitions for name in output_names(definitions[key])}
+    others = [key for key in signature_keys(model.message) if key not in source.signatures]
+    return [key for key in others if not given.issuperset(output_names(definitions[key]))]
 
 
 def _only_reads(node: Node) -> bool:
@@ -78,7 +99,7 @@ def _only_reads(node: Node) -> bool:
 def kept_signatures(model: Model) -> Note | None:
     """A note on the signatures that were not chosen, and are still there."""
     chosen = model.saved_model.signatures if model.saved_model else ()
-    kept = [key for key in signature_keys(model.message) if key not in chosen]
+    kept = _others(model)
     if not kept or not chosen:
         return None
     text = f"{_listed(kept)}: not chosen, and rewritten only in what it shares with {_listed(chosen)}"
@@ -127,6 +148,7 @@ def trim_main_ops(editor: Editor, model: Model, needed: set[Node], *, keeps_vari
         The main ops that are left.
     """
     found = main_op_nodes(model, editor.graph)
+    _read_through(editor, ancestors(found))
     groups = [node for node in found if _is_group(node)]
     for group in groups:
         for control in list(group.controls):
@@ -135,6 +157,21 @@ def trim_main_ops(editor: Editor, model: Model, needed: set[Node], *, keeps_vari
             elif not _sets_up(control, needed, keeps_variables):
                 editor.drop_control(group, control)
     return [node for node in found if _is_group(node) or _sets_up(node, needed, keeps_variables)]
+
+
+def _read_through(editor: Editor, nodes: set[Node]) -> None:
+    """Lets what reads a variable right after something was assigned to it take that.
+
+    TensorFlow 2 keeps the path of a vocabulary in such a variable, which no checkpoint has.
+    """
+    for node in editor.graph:
+        assigns = [control for control in node.controls if control.op == "AssignVariableOp"]
+        if node.op != "ReadVariableOp" or node not in nodes or len(assigns) != 1:
+            continue
+        variable, value = assigns[0].inputs
+        if variable == node.inputs[0] and value.node.op in _GIVEN:
+            editor.become(node, template("Identity", T=type_attr(dtype_of(value.node))), [value])
+            editor.drop_control(node, assigns[0])
 
 
 def _is_group(node: Node) -> bool:

@@ -20,7 +20,8 @@ from __future__ import annotations
 from fqrewrite.errors import GraphError
 from fqrewrite.ir.graph import Graph, Node, Value, split_tensor
 from fqrewrite.match.batch_norm import batch_norm
-from fqrewrite.match.parameters import Parameters, static_shape, transposed
+from fqrewrite.match.layers import channel_axis
+from fqrewrite.match.parameters import Parameters, static_shape
 from fqrewrite.plans.items import FoldItem, MovingAverage, UniformOffset
 from fqrewrite.proto.attrs import get_bool
 from fqrewrite.transform import templates
@@ -73,7 +74,7 @@ class _Fold:
         parameters = [affine.gamma, affine.beta, affine.bias, self.mean, self.variance]
         site = Site(
             epsilon=item.epsilon,
-            scale_shape=_scale_shape(self.layer, self.weights),
+            scale_shape=_scale_shape(self.layer, item.weight_slot, self.weights),
             channels=item.channels,
             nchw=item.data_format == "NCHW",
             nested=any(value is not None and _is_nested(value) for value in parameters),
@@ -201,12 +202,12 @@ class _Fold:
         return f"{self.prefix}{name}{self.item.suffix}"
 
 
-def _scale_shape(layer: Node, weights: Value) -> ScaleShape:
+def _scale_shape(layer: Node, slot: int, weights: Value) -> ScaleShape:
     """The shape in which float32[C] multiplies the weights' output channels."""
     if layer.op == "DepthwiseConv2dNative":
         shape = static_shape(weights)
         return shape[2:] if shape is not None and len(shape) == 4 and min(shape[2:]) > 0 else "from_weights"
-    return (-1, 1) if layer.op == "MatMul" and transposed(layer, "b") else "as_is"
+    return (-1, 1) if channel_axis(layer, slot) == -2 else "as_is"
 
 
 def _is_nested(value: Value) -> bool:

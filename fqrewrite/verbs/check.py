@@ -1,23 +1,33 @@
-"""The check of a file: opened, checked statically, converted if asked for, and reported."""
+"""The check of a file: opened, checked statically, converted if asked for, and reported.
+
+Of a SavedModel, what is checked is what the converter would see: functions inlined, variables frozen.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fqrewrite import __version__
-from fqrewrite.check.records import CheckReport, worst_first
+from fqrewrite.check.records import CheckReport, Finding, Static, worst_first
 from fqrewrite.check.static import check_subject
 from fqrewrite.check.subject import Subject
 from fqrewrite.check.targets import Target
 from fqrewrite.errors import path_text
+from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph, Value
+from fqrewrite.match.reach import ancestors
+from fqrewrite.model.checkpoint import find_checkpoint
 from fqrewrite.model.container import Model
 from fqrewrite.model.saved_model import SERVING_DEFAULT, output_names
 from fqrewrite.plans.items import fake_quant_op
 from fqrewrite.plans.outputs import find_outputs, named_outputs
+from fqrewrite.source.flatten import flatten_model
 from fqrewrite.source.open import DEFAULT, Choice, directory_of, open_model
 from fqrewrite.source.provenance import find_provenance
+from fqrewrite.source.restore import Restorer, VariableKeys, variable_keys
+from fqrewrite.transform.freeze import freeze, needed_variables
 
 
 class Checked(NamedTuple):
@@ -29,6 +39,7 @@ class Checked(NamedTuple):
         message: GraphDef or MetaGraphDef.
         graph: its nodes.
         outputs: the tensors that the model shall give.
+        training: whether it is a training graph that fqrewrite made; then it stays as it was read.
     """
 
     file: Path
@@ -36,6 +47,7 @@ class Checked(NamedTuple):
     message: Any
     graph: Graph
     outputs: tuple[Value, ...]
+    training: bool = False
 
 
 class Conditions(NamedTuple):
@@ -63,14 +75,40 @@ def open_checked(path: Path, choice: Choice = DEFAULT, outputs: list[str] | None
         outputs: names; None to find them.
 
     Raises:
-        InputError: it cannot be read: as `model.container.load`.
+        InputError: it cannot be read: as `model.container.load`; values of variables of a SavedModel, as
+            `source.restore.Restorer`.
         ConfigError: as `model.container.load` and `plans.outputs.find_outputs`.
+        Refusal: as `source.provenance.find_provenance` and `transform.freeze.freeze`.
     """
-    model = open_model(path, choice)
-    graph = Graph(model.graph_def)
+    model, where = open_model(path, choice), path_text(path)
+    provenance = find_provenance(model.graph_def, where)
+    training = provenance is not None and provenance[0].mode == "train"
     names = outputs or _of_signatures(model)
-    found = named_outputs(graph, names) if names else _of_provenance(graph, path_text(path))
-    return Checked(model.path, directory_of(model), model.message, graph, found or find_outputs(graph, ()))
+    if training and model.saved_model and model.saved_model.has_objects:
+        graph = Graph(model.graph_def)
+        return Checked(model.path, directory_of(model), model.message, graph, named_outputs(graph, names), training)
+    keys = VariableKeys() if training else variable_keys(model)
+    flatten_model(model, names)
+    graph = Graph(model.graph_def)
+    found = (named_outputs(graph, names) if names else _of_provenance(graph, where)) or find_outputs(graph, ())
+    if not training:
+        _freeze(model, graph, keys, found)
+    return Checked(model.path, directory_of(model), model.message, graph, found, training)
+
+
+def _freeze(model: Model, graph: Graph, keys: VariableKeys, outputs: Sequence[Value]) -> None:
+    """Makes constants of a SavedModel's variables, as the converter does, and leaves what the outputs need.
+
+    Without values they stay, and are found as such.
+    """
+    variables = needed_variables(graph, outputs) if model.saved_model else []
+    checkpoint = find_checkpoint(model.saved_model.variables) if model.saved_model and variables else None
+    if checkpoint is None:
+        return
+    editor = Editor(graph)
+    freeze(graph, editor, Restorer(checkpoint, keys, "").read_all(variables), outputs)
+    needed = ancestors(value.node for value in outputs)
+    editor.remove([node for node in graph if node not in needed])
 
 
 def check_model(
@@ -88,9 +126,9 @@ def check_model(
         The report, and the converted model, if any.
     """
     subject = Subject(checked.graph, checked.outputs)
-    static = check_subject(subject, target)
+    static = _of_training(subject, path) if checked.training else check_subject(subject, target)
     findings, conversion, model = static.findings, None, None
-    if conditions is not None:
+    if conditions is not None and not checked.training:
         from fqrewrite.check.conversion import conversion_findings, convert
 
         converted = convert(checked.message, subject, static, target, **conditions._asdict())
@@ -107,6 +145,25 @@ def check_model(
         passed=all(finding.severity == "warning" for finding in findings),
     )
     return report, model
+
+
+def _of_training(subject: Subject, path: Path) -> Static:
+    """What there is to say about a training graph: that it is none to convert."""
+    finding = Finding(
+        code="training-graph",
+        severity="fails",
+        name=path_text(path),
+        op="",
+        reason="this is what `fqrewrite train` made, to be trained and not to be converted",
+        remedy="train it, and make the graph to convert with `fqrewrite eval`",
+    )
+    return Static(
+        prediction="fails",
+        findings=(finding,),
+        operations=len(subject.nodes),
+        float_operations=(),
+        quantizers=len(subject.fake_quants),
+    )
 
 
 def _of_signatures(model: Model) -> list[str]:

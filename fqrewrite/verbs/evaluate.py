@@ -30,7 +30,7 @@ from fqrewrite.plans.ranges import Origin, RangeSources, range_values, range_var
 from fqrewrite.plans.restrict import restrict, without_unseen
 from fqrewrite.source.prepare import PREPARATION, resolve_for_inference
 from fqrewrite.source.provenance import Provenance, mark
-from fqrewrite.source.served import servable_nodes, trim_main_ops
+from fqrewrite.source.served import input_nodes, servable_nodes, trim_main_ops
 from fqrewrite.transform.apply import apply_plan
 from fqrewrite.transform.colocation import drop_stale_colocations
 from fqrewrite.transform.freeze import freeze, needed_variables
@@ -226,7 +226,8 @@ class _Evaluation:
         """What else of a SavedModel stays: other signatures that are no training, and the main op as far as needed."""
         others = servable_nodes(self.model, self.graph)
         needed, constant = ancestors([*outputs, *others]), self._becomes_constant
-        kept = [*others, *trim_main_ops(self.editor, self.model, needed, keeps_variables=not constant)]
+        inputs = input_nodes(self.model, self.graph)
+        kept = [*inputs, *others, *trim_main_ops(self.editor, self.model, needed, keeps_variables=not constant)]
         return [node.name for node in kept]
 
     def _outputs(self) -> tuple[str, ...]:

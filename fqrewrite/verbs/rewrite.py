@@ -190,7 +190,8 @@ def train_model(
     notes = list(prepared.notes)
     if plan.folds or plan.quantizers:
         notes += describe_variables(model, applied.variables)
-        notes += _train_idle_quantizers(model, plan, editor.graph)
+        if captures is None:  # a function runs whatever has an effect
+            notes += _train_idle_quantizers(model, plan, editor.graph)
         changes = msgspec.structs.replace(changes, output_shapes=drop_shapes(model) or changes.output_shapes)
         if applied.variables and output_kind == "graph_def":
             text = "the output is a GraphDef, which has no collections: no optimizer will find its variables"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from fqrewrite.errors import Refusal, path_text
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph, Node
 from fqrewrite.match.parameters import VARIABLE_OPS, dtype_of
@@ -66,10 +67,14 @@ def warm_start(
         sources: the ranges file, if there is one.
 
     Raises:
+        Refusal: `warm-start-not-needed` for a training graph with values.
         InputError: `checkpoint-variables-missing`, and what is wrong with the checkpoint or the ranges.
     """
     import numpy as np
 
+    if provenance.captures:
+        what = "the training graph is in a SavedModel of TensorFlow 2, which has the float model's values with it"
+        raise Refusal("warm-start-not-needed", what, where=path_text(model.path))
     plan, graph = provenance.plan, Graph(model.graph_def)
     variables = {node.name.removeprefix(scope): node for node in graph if node.op in VARIABLE_OPS}
     made = _initial_ranges(plan, variables)

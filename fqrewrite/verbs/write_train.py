@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from fqrewrite.config.records import Config
+from fqrewrite.errors import path_text
 from fqrewrite.ir.block import BlockVariable
 from fqrewrite.ir.editor import Editor
 from fqrewrite.ir.graph import Graph
@@ -26,6 +27,7 @@ from fqrewrite.model.kinds import Kind
 from fqrewrite.model.saved_model import VARIABLES_PREFIX
 from fqrewrite.model.saved_model_read import SavedModelSource
 from fqrewrite.model.saved_model_replace import replaced_files
+from fqrewrite.outline.intact import check_objects
 from fqrewrite.outline.saved_model import Outlined, capture_names, outline_saved_model
 from fqrewrite.plans.constants import evaluate
 from fqrewrite.plans.items import Plan
@@ -151,6 +153,7 @@ def write_train(form: Form, model: Model, trained: Trained, report: tuple[Path, 
 def _outline(model: Model, source: SavedModelSource, plan: Plan, prepared: Prepared) -> Trained:
     """Trains a SavedModel of TensorFlow 2: the rewritten graph takes the place of the signatures' functions."""
     meta_graph = source.message.meta_graphs[source.index]
+    check_objects(meta_graph, path_text(model.path))
 
     def captures(variables: tuple[BlockVariable, ...]) -> dict[str, str]:
         made = (*prepared.thawed, *variables)

@@ -99,7 +99,7 @@ def make_integer(
     """calibrate -> eval -> check --convert.
 
     Args:
-        model: a frozen graph or a checkpoint.
+        model: a frozen graph, a checkpoint or a SavedModel.
         name: of the files that are written into `folder`.
         data: what to calibrate on.
         options: of `calibrate` and `eval`: --outputs, --model.

@@ -11,12 +11,15 @@ import tensorflow as tf
 
 from integer_tasks.audio import Player, scaled
 from integer_tasks.packages import unpack
-from integer_tasks.route import PRESET, Array, Result, make_integer, run_graph, run_integer
+from integer_tasks.route import PRESET, Array, Feeds, Result, make_integer, run_integer
 
 tf1 = tf.compat.v1
 
 PACKAGE = "basic-pitch==0.4.0"
 SAVED_MODEL = Path("basic_pitch", "saved_models", "icassp_2022", "nmp")
+PLACEHOLDER = "serving_default_input_2"
+NOTE = 1
+"""Which of the outputs contour, note and onset."""
 RATE, SAMPLES, LOWEST_NOTE = 22_050, 43_844, 21
 SILENCE = 0.25
 HEARD = 0.3
@@ -42,14 +45,6 @@ class Clip(NamedTuple):
     notes: frozenset[int]
 
 
-class Frozen(NamedTuple):
-    """A frozen graph, its placeholder, and its outputs note, onset and contour."""
-
-    graph: Path
-    placeholder: str
-    outputs: tuple[str, ...]
-
-
 def results(folder: Path, package: Path | None) -> Iterator[Result]:
     """Two rows: all in integers, and with the spectrogram in front of the net in float.
 
@@ -58,12 +53,11 @@ def results(folder: Path, package: Path | None) -> Iterator[Result]:
         package: the unzipped wheel; None: download it.
     """
     saved_model = (package or unpack(PACKAGE, folder)) / SAVED_MODEL
-    frozen = freeze(saved_model, folder / "basic_pitch.pb")
     (folder / "float_front.yaml").write_text(FLOAT_FRONT, encoding="utf-8")
     practice, test = clips(range(40, 88, 4), range(41, 80, 6), 4), clips(range(45, 85, 5), range(48, 76, 7), 3)
     test = [Clip(recording(lambda play: play.sine(440)), frozenset({69})), *test]
-    feeds = {frozen.placeholder: np.stack([clip.audio for clip in test])}
-    wanted = run_graph(frozen.graph, feeds, frozen.outputs)
+    feeds = {PLACEHOLDER: np.stack([clip.audio for clip in test])}
+    wanted = run_signature(saved_model, feeds)
     variants: tuple[tuple[str, Sequence[object]], ...] = (
         ("basic-pitch", PRESET),
         ("basic-pitch, spectrogram in float", ("--config", "float_front.yaml")),
@@ -71,51 +65,27 @@ def results(folder: Path, package: Path | None) -> Iterator[Result]:
     for index, (title, settings) in enumerate(variants):
         print(f"\n{title}", flush=True)
         model = make_integer(
-            frozen.graph,
+            saved_model,
             f"basic_pitch_{index}",
-            {frozen.placeholder: np.stack([clip.audio for clip in practice])},
+            {PLACEHOLDER: np.stack([clip.audio for clip in practice])},
             folder,
-            options=("--outputs", ",".join(frozen.outputs)),
             settings=settings,
             batch=1,
         )
         found = run_integer(model, feeds)
         task = f"440 Hz; notes found of {sum(len(clip.notes) for clip in test)}; others; mean error of the activations"
         error = np.mean([np.abs(a - b).mean() for a, b in zip(found, wanted, strict=True)])
-        yield model.result(title, task, describe(wanted[0], test), f"{describe(found[0], test)}; {error:.4f}")
+        yield model.result(title, task, describe(wanted[NOTE], test), f"{describe(found[NOTE], test)}; {error:.4f}")
 
 
-def freeze(saved_model: Path, target: Path) -> Frozen:
-    """The SavedModel as one frozen GraphDef without functions, written to `target`.
-
-    To go when fqrewrite reads TensorFlow 2's SavedModels: `calibrate` and `eval` then take the directory. (The v1
-    loader, because `tf.saved_model.load` stops at the slots of the optimizer in this one.)
-    """
-    from tensorflow.python.framework import convert_to_constants
-
-    with tf.Graph().as_default() as graph, tf1.Session() as session:
+def run_signature(saved_model: Path, feeds: Feeds) -> list[Array]:
+    """What a SavedModel gives for clips, by output key in the order of the alphabet, one clip at a time."""
+    with tf.Graph().as_default(), tf1.Session() as session:
         signature = tf1.saved_model.load(session, ["serve"], str(saved_model)).signature_def["serving_default"]
-        (fed,) = (info.name for info in signature.inputs.values())
-        outputs = [signature.outputs[key].name for key in ("note", "onset", "contour")]
-        nodes = [name.partition(":")[0] for name in outputs]
-        constant = convert_to_constants.convert_variables_to_constants_from_session_graph(
-            session, graph.as_graph_def(), nodes
-        )
-    function = tf1.wrap_function(lambda: tf.import_graph_def(constant, name=""), []).prune([fed], outputs)
-    flat = convert_to_constants.convert_variables_to_constants_v2(function, aggressive_inlining=True).graph
-    sources = [_source(flat, name) for name in outputs]
-    graph_def = tf1.graph_util.extract_sub_graph(flat.as_graph_def(), [name.partition(":")[0] for name in sources])
-    target.write_bytes(graph_def.SerializeToString(deterministic=True))
-    return Frozen(target, fed.removesuffix(":0"), tuple(sources))
-
-
-def _source(graph: Any, name: str) -> str:
-    """The tensor that identities hand on as `name`: inlining leaves rows of them, with asserts tied to them."""
-    tensor = graph.get_tensor_by_name(name)
-    while tensor.op.type in ("Identity", "IdentityN"):
-        tensor = tensor.op.inputs[tensor.value_index]
-    found: str = tensor.name
-    return found
+        tensors = [signature.outputs[key].name for key in sorted(signature.outputs)]
+        (audio,) = feeds.values()
+        parts = [session.run(tensors, {f"{PLACEHOLDER}:0": clip[np.newaxis]}) for clip in audio]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
 def clips(tones: Sequence[int], roots: Sequence[int], third: int) -> list[Clip]:

@@ -12,6 +12,7 @@ from graphs import batch_norm, layer, two_layers, variable
 from live_graphs import live_graph
 from numeric import session_config, tf1
 from phases import PHASE, SHAPE, fused
+from tensorflow.python.eager.context import eager_mode
 
 from fqrewrite import tf1 as quantize
 from fqrewrite.errors import ConfigError, FqrewriteError, Refusal
@@ -71,6 +72,16 @@ def test_what_is_refused_stays_as_it_is(create: Callable[..., Any], build: Calla
         create(graph)
     assert caught.value.code == code
     assert (graph.as_graph_def() if isinstance(graph, tf1.Graph) else graph) == before
+
+
+def test_a_graph_beside_eager_execution() -> None:
+    """As TensorFlow 2 has it outside of `with graph.as_default()`: no default graph, but a graph can be given."""
+    graph = _graph()
+    with eager_mode():
+        with pytest.raises(ConfigError) as caught:
+            quantize.create_training_graph()
+        assert caught.value.code == "graph-not-live"
+        assert quantize.create_training_graph(graph).summary.layers_quantized == 3
 
 
 def test_the_remedy_speaks_of_graphs() -> None:

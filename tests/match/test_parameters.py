@@ -185,15 +185,25 @@ def test_dtypes() -> None:
         ("DepthwiseConv2dNative(x, w4)", "depthwise", 1, 30),
         ("MatMul(x, w2)", "matmul", 1, 3),
         ("MatMul(x, w2) {transpose_b: true}", "matmul", 1, 2),
-        ("MatMul(w2, x)", "matmul", 0, 3),
-        ("MatMul(w2, x) {transpose_a: true}", "matmul", 0, 2),
+        ("MatMul(w2, x)", "matmul", 0, None),
+        ("MatMul(w2, x) {transpose_a: true}", "matmul", 0, None),
+        ("Conv2DBackpropInput(size, w4, x)", "transposed_conv2d", 1, 5),
+        ("BatchMatMulV2(x, w3)", "batch_matmul", 1, 6),
+        ("BatchMatMulV2(x, w3) {adj_y: true}", "batch_matmul", 1, 5),
+        ("BatchMatMulV2(w3, x)", "batch_matmul", 0, None),
+        ('Einsum(x, w2) {equation: "abc,cd->abd"}', "batch_matmul", 1, 3),
+        ('Einsum(x, w2) {equation: "abc,dc->abd"}', "batch_matmul", 1, 2),
+        ('Einsum(w2, x) {equation: "dc, ...c -> ...d"}', "batch_matmul", 0, 2),
+        ('Einsum(x, w2) {equation: "abc,cd->adb"}', "batch_matmul", 1, None),
+        ('Einsum(x, w3) {equation: "ab,cbd->adc"}', "batch_matmul", 1, None),
         ("Conv2D(x, unknown)", "conv2d", 1, None),
         ("DepthwiseConv2dNative(x, unknown)", "depthwise", 1, None),
         ("Conv2D(x, sum)", "conv2d", 1, None),
     ],
 )
 def test_layers_know_their_channels(line: str, kind: str, slot: int, channels: int | None) -> None:
-    variables = "x = Placeholder\nw2 = VariableV2 {shape: [2, 3]}\nw4 = VariableV2 {shape: [3, 3, 5, 6]}\n"
+    variables = "x = Placeholder\nsize = Const {value: [1]}\nw2 = VariableV2 {shape: [2, 3]}\n"
+    variables += "w3 = VariableV2 {shape: [4, 5, 6]}\nw4 = VariableV2 {shape: [3, 3, 5, 6]}\n"
     variables += "unknown = VariableV2 {shape: [3, 3, ?, ?]}\nsum = Add(w4, w4)\n"
     node = Graph(parse(f"{variables}layer = {line}")).node("layer")
     layer = Layer(node, kind, slot)  # type: ignore[arg-type]

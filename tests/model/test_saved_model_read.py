@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from saved_models import meta_graph, write_saved_model
+from saved_models import Ends, meta_graph, write_saved_model
 
 from fqrewrite.errors import ConfigError, FqrewriteError, InputError
 from fqrewrite.model.container import Model, load, to_bytes
+from fqrewrite.model.declared import declared_outputs
 from fqrewrite.proto import GraphDef, MetaGraphDef, SavedModel
 
 TEXT = """
@@ -114,6 +115,29 @@ def test_objects_without_signatures(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load(write_saved_model(tmp_path / "m", graph))
     assert caught.value.code == "signature-none"
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [({"a": "x:0"}, {"b": "gone:0"}), ({"a": "gone:0"}, {"b": "y:0"}), ({"a": "x:0"}, {"b": "call:1"})],
+)
+def test_a_signature_of_what_is_not_there(tmp_path: Path, ends: Ends) -> None:
+    graph = meta_graph(f"{TEXT}\ncall = StatefulPartitionedCall(x)", "serve", a=Y, b=ends)
+    graph.graph_def.node[-1].attr["Tout"].list.type.append(1)
+    directory = write_saved_model(tmp_path / "m", graph)
+    with pytest.raises(InputError) as caught:
+        load(directory, signatures=("b",))
+    assert caught.value.code == "signature-damaged"
+    load(directory, signatures=("a",))
+
+
+def test_all_parts_of_an_output_are_outputs(tmp_path: Path) -> None:
+    graph = meta_graph(TEXT, "serve", a=Y)
+    parts = graph.signature_def["a"].outputs["composite"].composite_tensor.components
+    parts.add(name="z:0")
+    sparse = graph.signature_def["a"].outputs["sparse"].coo_sparse
+    sparse.values_tensor_name = sparse.indices_tensor_name = sparse.dense_shape_tensor_name = "x:0"
+    assert declared_outputs(load(write_saved_model(tmp_path / "m", graph))) == ("y:0", "z:0", "x:0")
 
 
 def test_another_choice_is_another_source(tmp_path: Path) -> None:

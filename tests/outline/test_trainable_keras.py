@@ -11,6 +11,10 @@ import pytest
 import tensorflow as tf
 from outlining import examples, fit, make_trainable, read_meta_graph, single
 
+from fqrewrite.ir.functions import functions_of
+from fqrewrite.outline.core import signature_of_core
+from fqrewrite.outline.records import signature_call
+
 pytestmark = pytest.mark.usefixtures("tensorflow_2")
 
 Models = tuple[Any, Any]
@@ -155,12 +159,19 @@ def test_endpoint_runs_the_quantized_graph(export: Callable[[Callable[[], Any]],
 
 
 @pytest.mark.heavy
-def test_signature_that_was_not_chosen_stays(export: Callable[[Callable[[], Any]], Path]) -> None:
+def test_a_signature_that_computes_the_same_is_rewritten_along(export: Callable[[Callable[[], Any]], Path]) -> None:
+    """Keras exports its endpoint as the signature `serve`, and once more as `serving_default`."""
+    meta_graph = read_meta_graph(export(_nested) / "trainable")
+    calls = [signature_call(meta_graph, key) for key in ("serve", "serving_default")]
+    library = functions_of(meta_graph.graph_def)
+    cores = [str(library[call.function].node_def[0].attr["f"].func.name) for call in calls]
+    assert cores[0] == cores[1] and signature_of_core(library[cores[0]]) == "serving_default"
     old, new = _load(export(_nested))
     inputs = _inputs(old.signatures["serve"])
-    expected, found = old.signatures["serve"](**inputs), new.signatures["serve"](**inputs)
+    expected, found = old.signatures["serve"](**inputs), _settled(new.signatures["serve"], inputs)
+    assert list(expected) == list(found)
     for name, output in expected.items():
-        numpy.testing.assert_array_equal(found[name], output)
+        assert 0 < abs(output - found[name]).numpy().max() < 0.3 * abs(output).numpy().max(), name
 
 
 @pytest.mark.heavy

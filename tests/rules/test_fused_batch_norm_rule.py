@@ -206,3 +206,17 @@ def test_folds_in_one_scope_have_their_own_names() -> None:
     plan = _plan(text)
     assert [(item.layer, item.suffix) for item in plan.folds] == [("n/c/Conv2D", ""), ("n/c/Conv2D_1", "_1")]
     assert declined(plan) == ()
+
+
+@pytest.mark.parametrize("first", ["Const {value: [1, 8, 4, 1]}", "Pack(one, eight, four, one)"])
+@pytest.mark.parametrize(("data_format", "left"), [("NCHW", []), ("NHWC", ["n/c/MatMul"])])
+def test_a_layer_norm_is_none(first: str, data_format: str, left: list[str]) -> None:
+    """Keras 2 makes examples the channels of a batch of one; the layer in front is quantized all the same."""
+    text = MATMUL + "".join(
+        f"{name} = Const {{value: {size}}}\n" for name, size in (("one", 1), ("eight", 8), ("four", 4))
+    )
+    text += "ones = Fill(eight, one)\nnone = Const {value: []}\n"
+    text += f"shape = {first}\nexamples = Reshape(n/c/MatMul, shape)\n"
+    text += f"norm = FusedBatchNormV3(examples, ones, ones, none, none) {{data_format: {data_format}}}\n"
+    plan = _plan(text + "y = Relu(norm)\n", ("y:0",))
+    assert [entry.name for entry in declined(plan) if entry.kind == "layer"] == left

@@ -107,3 +107,29 @@ def test_a_main_op_that_does_it_itself(tmp_path: Path, main_op: str, kept: list[
     model, graph = _open(tmp_path, main_op=main_op)
     found = trim_main_ops(Editor(graph), model, ancestors([graph.node("named")]), keeps_variables=False)
     assert [node.name for node in found] == kept
+
+
+ASSET = """
+word = Placeholder {dtype: string}
+named = LookupTableFindV2(table, word)
+table = HashTableV2
+path = Placeholder {dtype: string}
+held = VarHandleOp {dtype: string, shape: []}
+held/Assign = AssignVariableOp(held, path)
+read = ReadVariableOp(held, ^held/Assign) {dtype: string}
+fill = InitializeTableFromTextFileV2(table, read)
+main = NoOp(^fill, ^held/Assign)
+"""
+
+
+@pytest.mark.parametrize("keeps_variables", [False, True])
+def test_the_path_of_a_vocabulary_passes_a_variable(tmp_path: Path, keeps_variables: bool) -> None:
+    """As TensorFlow 2 saves it; no checkpoint has that variable."""
+    message = meta_graph(ASSET, "serve", a=({"x": "word:0"}, {"y": "named:0"}))
+    message.collection_def["saved_model_main_op"].node_list.value.append("main")
+    model = load(write_saved_model(tmp_path / "m", message))
+    graph = Graph(model.graph_def)
+    needed = ancestors([graph.node("named")])
+    kept = trim_main_ops(Editor(graph), model, needed, keeps_variables=keeps_variables)
+    assert {node.name for node in ancestors(kept)} == {"main", "fill", "table", "read", "path"}
+    assert (graph.node("read").op, graph.node("read").controls) == ("Identity", [])
