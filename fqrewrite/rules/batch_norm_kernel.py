@@ -19,6 +19,8 @@ def _propose(node: Node, analysis: Analysis) -> Iterator[Proposal]:
     if node in analysis.control_flow or node in analysis.taken:
         return
     norm = fused_batch_norm(node, analysis.parameters)
+    if norm is None:
+        return
     before = chain_to_layer(norm.x, analysis, node.inputs[1])
     if not isinstance(before, NoChain) or before.layer is not None:
         return  # behind a layer that is left out, the converter folds it into that, in float

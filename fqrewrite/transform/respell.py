@@ -51,7 +51,7 @@ def respell(node: Node, emitter: Emitter, mode: Mode, uniform: UniformOffset | N
 
 def _respell_batch_norm(node: Node, emitter: Emitter, uniform: UniformOffset | None) -> None:
     norm = fused_batch_norm(node, Parameters())
-    if norm.training or norm.mean is None or norm.variance is None:
+    if norm is None or norm.training or norm.mean is None or norm.variance is None:
         what = "the plan wants it in inference mode, and it is in training mode"
         raise GraphError("plan-mismatch", what, where=node.name)
     device = node.proto.device
