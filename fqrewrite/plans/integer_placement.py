@@ -237,9 +237,20 @@ class IntegerPlacement:
 
     def _quantize(self, value: Value, role: Role, limits: RangeSpec, owner: Owner, *, takes_name: bool = False) -> None:
         wanted = join(value.node.name, "quant")
-        scope = self.builder.activation(value, wanted, role, limits, owner, takes_name=takes_name)
+        edges = self._data_edges(value) if role == "constant" else None
+        scope = self.builder.activation(value, wanted, role, limits, owner, takes_name=takes_name, edges=edges)
         if scope is not None:
             self.ties.enter(value, scope)
+
+    def _data_edges(self, value: Value) -> tuple[str, ...] | None:
+        """The edges by which data meets a parameter; None when these are all.
+
+        Parameters that are made of this one read it as it is: they are constants themselves, and their ranges are
+        those of the numbers before quantization.
+        """
+        is_parameter, uses = self.analysis.parameters.is_parameter, value.uses()
+        data = [(node, slot) for node, slot in uses if not is_parameter(node.value())]
+        return None if len(data) == len(uses) else tuple(f"{node.name}:in{slot}" for node, slot in data)
 
     def _root(self, value: Value) -> Value:
         """The value whose range a value has: that of a kernel's operand, where the kernel hands it on."""

@@ -141,6 +141,7 @@ class QuantizerBuilder:
         owner: Owner,
         *,
         takes_name: bool = False,
+        edges: tuple[str, ...] | None = None,
     ) -> str | None:
         """Quantizes a value, unless it is quantized already; returns the quantizer's scope, None without one.
 
@@ -151,6 +152,7 @@ class QuantizerBuilder:
             limits: from what range.
             owner: what the quantizer belongs to.
             takes_name: whether the quantized tensor gets the name of the value.
+            edges: the consumer edges that read the quantized value; None for all.
         """
         if value in self.analysis.quantized:
             return None
@@ -169,7 +171,7 @@ class QuantizerBuilder:
                 role=role,
                 layer=owner.layer,
                 tensor=str(value),
-                edges=None,
+                edges=edges,
                 fold=fold.id if fold is not None and str(value) == fold.output else None,
                 scheme=Scheme(bits=settings.bits, symmetric=settings.symmetric, narrow_range=False),
                 range=limits,

@@ -109,7 +109,8 @@ def _site(
         if item.fold is not None:
             made = folded[item.fold]
             return made.weights, [use for use in made.weights.uses() if use[0] is made.layer]
-        return graph.value(item.tensor), [_edge(edge, graph) for edge in item.edges or ()]
+    if item.edges is not None:
+        return graph.value(item.tensor), [_edge(edge, graph) for edge in item.edges]
     value = graph.value(item.tensor)
     value = results.get(value, value)
     # What bears the batch norm's old name hands the folded result on, and stays in front of the quantizer, unless that

@@ -190,6 +190,10 @@ def test_batch_statistics_count_as_the_moving_averages_of_inference() -> None:
     roles = {"x:0": "input", "n/c/Relu:0": "layer_kernel", "scaled:0": "arithmetic", "out:0": "arithmetic"}
     assert sites(plan) == {**roles, "inverse:0": "constant", "offset:0": "constant"}
     assert left_float(plan) == {}
+    # What is computed from a parameter for another reads it as it is; data meet its quantized form.
+    edges = {item.tensor: item.edges for item in plan.quantizers}
+    assert edges["inverse:0"] == ("scaled:in1",)
+    assert edges["offset:0"] is None
 
 
 def test_batch_statistics_without_moving_averages_are_data() -> None:
