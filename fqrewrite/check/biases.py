@@ -8,10 +8,10 @@ from fqrewrite.check.operations import WEIGHTS
 from fqrewrite.check.quantizers import read_quantizer
 from fqrewrite.check.records import Finding, Severity
 from fqrewrite.check.subject import Subject
-from fqrewrite.check.units import BIAS_ADDS, Unit
+from fqrewrite.check.units import Unit
 from fqrewrite.check.weights import behind
 from fqrewrite.ir.graph import Node
-from fqrewrite.match.parameters import is_scalar
+from fqrewrite.match.parameters import BIAS_ADDS, is_scalar
 from fqrewrite.plans.constants import NotConstant, evaluate
 
 

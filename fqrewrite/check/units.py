@@ -9,12 +9,11 @@ from fqrewrite.check.composites import find_composite
 from fqrewrite.check.operations import Kind
 from fqrewrite.check.subject import Subject, is_float
 from fqrewrite.ir.graph import Node, Value
-from fqrewrite.match.parameters import FAKE_QUANT_OPS, constant_float
+from fqrewrite.match.parameters import BIAS_ADDS, FAKE_QUANT_OPS, constant_float
 from fqrewrite.proto.attrs import get_str, get_type
 from fqrewrite.proto.dtypes import DT_FLOAT
 
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
-BIAS_ADDS = frozenset({"Add", "AddV2", "Sub", "BiasAdd"})
 _BIASES = BIAS_ADDS | operations.BATCH_NORMS
 _PRODUCTS = frozenset({"Mul", "RealDiv"})
 

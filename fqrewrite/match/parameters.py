@@ -16,6 +16,7 @@ from fqrewrite.proto.dtypes import DT_FLOAT, base_dtype
 from fqrewrite.proto.tensors import float_scalar, repeated_float, small_ints
 
 VARIABLE_OPS = frozenset({"Variable", "VariableV2", "VarHandleOp", "TemporaryVariable"})
+BIAS_ADDS = frozenset({"Add", "AddV2", "Sub", "BiasAdd"})
 READ_OPS = frozenset({"Identity", "ReadVariableOp"})
 """What reads a variable."""
 

@@ -186,15 +186,15 @@ class FoldItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UniformOffset(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch norm adds to its layer's channels, where that is one number for all (`transform.offsets`).
+    """What is added to the channels of a layer, where that is one number for all (`transform.offsets`).
 
     Attributes:
-        norm: name of the batch norm.
+        node: name of the batch norm that adds it, or of the addition of a bias.
         offset: the number.
         channels: how many there are.
     """
 
-    norm: str
+    node: str
     offset: float
     channels: int
 
@@ -292,7 +292,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         folds, quantizers, left_out, notes: what is done, and what is not.
         respelled: names of operations without integer kernels that become others which compute the same: AddN of two
             inputs an Add, Square a Mul, Neg a Mul by -1; in the eval graph, a batch norm a depthwise convolution.
-        uniform_offsets: batch norms that would become a bias of one number; known when the eval graph is made.
+        uniform_offsets: batch norms and biases that would add one number to all channels; known when the eval graph
+            is made.
         layers: number of quantizable layers seen.
         preparation: what is done to the graph before; names in the plan are those of the prepared graph.
     """

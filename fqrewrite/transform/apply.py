@@ -14,6 +14,7 @@ from fqrewrite.plans.items import Plan, QuantizerItem
 from fqrewrite.transform import templates
 from fqrewrite.transform.emitter import Emitter
 from fqrewrite.transform.fold import Folded, fold
+from fqrewrite.transform.offsets import tell_biases_apart
 from fqrewrite.transform.quantize import Mode, quantize, range_tensors
 from fqrewrite.transform.respell import respell
 
@@ -56,10 +57,14 @@ def apply_plan(plan: Plan, editor: Editor, mode: Mode) -> Applied:
     if not plan.folds and not plan.quantizers:
         return Applied(editor.log, ())
     emitter = Emitter(editor, resource=plan.resource_variables)
-    uniform = {entry.norm: entry for entry in plan.uniform_offsets}
+    uniform = {entry.node: entry for entry in plan.uniform_offsets}
     with editor.shared():
         for name in plan.respelled:
             respell(graph.node(name), emitter, mode, uniform.get(name))
+        norms = {*plan.respelled, *(item.norm for item in plan.folds)}
+        for entry in plan.uniform_offsets:
+            if entry.node not in norms:
+                tell_biases_apart(entry, graph, emitter)
     folded: dict[str, Folded] = {}
     results: dict[Value, Value] = {}
     retired: dict[Value, Node] = {}
@@ -105,10 +110,9 @@ def _site(
     retired: dict[Value, Node],
 ) -> tuple[Value, list[tuple[Node, int]]]:
     """What is quantized in the folded graph, and which edges are moved."""
-    if item.role == "weights":
-        if item.fold is not None:
-            made = folded[item.fold]
-            return made.weights, [use for use in made.weights.uses() if use[0] is made.layer]
+    if item.role == "weights" and item.fold is not None:
+        made = folded[item.fold]
+        return made.weights, [use for use in made.weights.uses() if use[0] is made.layer]
     if item.edges is not None:
         return graph.value(item.tensor), [_edge(edge, graph) for edge in item.edges]
     value = graph.value(item.tensor)

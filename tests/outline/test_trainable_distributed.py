@@ -16,6 +16,7 @@ _SCRIPT = Path(__file__).with_name("distributed_training.py")
 
 
 @pytest.mark.heavy
+@pytest.mark.usefixtures("tensorflow_2")
 def test_each_replica_learns_its_ranges_and_readers_get_the_mean(tmp_path: Path) -> None:
     module = tf.Module()
     module.w = tf.Variable(tf.random.stateless_normal([3, 3, 1, 4], [1, 2]) * 0.5, name="w")

@@ -48,10 +48,36 @@ def _vector(first: float, second: float) -> str:
 )
 def test_offsets_of_one_number(net: str, offset: float | None) -> None:
     found = find_uniform_offsets(integer_plan(net), Graph(parse(net))).uniform_offsets
-    assert [(entry.norm, entry.offset, entry.channels) for entry in found] == ([("n", offset, 2)] if offset else [])
+    assert [(entry.node, entry.offset, entry.channels) for entry in found] == ([("n", offset, 2)] if offset else [])
 
 
 def test_with_one_range_for_the_weights_any_bias_is_right() -> None:
     graph = Graph(parse(_net(_vector(0.5, 0.5), _vector(0.0, 0.0), _vector(1.0, 4.0))))
     plan = build_plan(graph, contrib(), source_sha256="0")
     assert find_uniform_offsets(plan, graph).uniform_offsets == ()
+
+
+BIASED = (
+    TEXT
+    + """
+b = Const {value: [%s, %s]}
+biased = BiasAdd(c, b)
+more = Const {value: 3.0}
+y = AddV2(biased, more)
+r = Relu6(y)
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "offset"),
+    # One that is uniform by itself is known before, and has a quantizer in front of it (rules/_site.py).
+    [(0.0, 0.0, 3.0), (1.0, 1.0, None), (0.0, 1.0, None), (-3.0, -3.0, None)],
+)
+def test_biases_that_add_up_to_one_number(first: float, second: float, offset: float | None) -> None:
+    """A bias that was never trained, and the 3 of a hard sigmoid."""
+    net = BIASED % (first, second)
+    found = find_uniform_offsets(integer_plan(net), Graph(parse(net))).uniform_offsets
+    assert [(entry.node, entry.offset, entry.channels) for entry in found] == (
+        [("biased", offset, 2)] if offset else []
+    )

@@ -38,7 +38,7 @@ def _graph(beta: Any, mean: Any, *, training: bool = False) -> Any:
 
 def _respelled(graph_def: Any, mode: Mode = "eval") -> Any:
     plan = build_plan(Graph(graph_def), Config(outputs=("norm/output:0",)), source_sha256="0")
-    uniform = {entry.norm: entry for entry in find_uniform_offsets(plan, Graph(graph_def)).uniform_offsets}
+    uniform = {entry.node: entry for entry in find_uniform_offsets(plan, Graph(graph_def)).uniform_offsets}
     after = GraphDef.FromString(graph_def.SerializeToString())
     editor = Editor(Graph(after))
     with editor.shared():
