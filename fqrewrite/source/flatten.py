@@ -18,8 +18,6 @@ from fqrewrite.match.conditionals import IF
 from fqrewrite.match.parameters import FAKE_QUANT_OPS
 from fqrewrite.model.container import Model
 from fqrewrite.plans.functions import LAYER_OPS
-from fqrewrite.source.outlined import outlined_functions, restore_source
-from fqrewrite.source.signatures import join_signatures
 from fqrewrite.transform.flatten import flatten_calls
 
 _MATTERS = LAYER_OPS | FAKE_QUANT_OPS | IF | {*FUSED_OPS, "ReadVariableOp"}
@@ -43,6 +41,10 @@ def flatten_model(model: Model, outputs: Iterable[str]) -> None:
     library = functions_of(model.graph_def)
     if not any(node.op in CALLS or node.op in library for node in model.graph_def.node if library):
         return
+    # What follows is for models that call functions alone: others need not wait for the import.
+    from fqrewrite.source.outlined import outlined_functions, restore_source
+    from fqrewrite.source.signatures import join_signatures
+
     join_signatures(model)
     where = path_text(model.path)
     graph = Graph(model.graph_def)

@@ -27,18 +27,15 @@ from fqrewrite.model.kinds import Kind
 from fqrewrite.model.saved_model import VARIABLES_PREFIX
 from fqrewrite.model.saved_model_read import SavedModelSource
 from fqrewrite.model.saved_model_replace import replaced_files
-from fqrewrite.outline.intact import check_objects
-from fqrewrite.outline.saved_model import Outlined, capture_names, outline_saved_model
 from fqrewrite.plans.constants import evaluate
 from fqrewrite.plans.items import Plan
 from fqrewrite.source.open import saved_variables
-from fqrewrite.source.restore import Restorer, meta_graph_keys
 from fqrewrite.source.served import kept_signatures
 from fqrewrite.transform.saver import add_saver
-from fqrewrite.verbs.extended_checkpoint import extend_checkpoint
 from fqrewrite.verbs.rewrite import Prepared, Rewritten, plan_model, prepare_model, train_model
 
 if TYPE_CHECKING:
+    from fqrewrite.outline.saved_model import Outlined
     from fqrewrite.plans.constants import Array
 
 
@@ -152,6 +149,9 @@ def write_train(form: Form, model: Model, trained: Trained, report: tuple[Path, 
 
 def _outline(model: Model, source: SavedModelSource, plan: Plan, prepared: Prepared) -> Trained:
     """Trains a SavedModel of TensorFlow 2: the rewritten graph takes the place of the signatures' functions."""
+    from fqrewrite.outline.intact import check_objects
+    from fqrewrite.outline.saved_model import capture_names, outline_saved_model
+
     meta_graph = source.message.meta_graphs[source.index]
     check_objects(meta_graph, path_text(model.path))
 
@@ -184,6 +184,9 @@ def _with_notes(rewritten: Rewritten, model: Model) -> Rewritten:
 
 def _saved_model(form: Form, model: Model, trained: Trained) -> Mapping[str, bytes | Path]:
     """The files of a SavedModel by their path in its directory."""
+    from fqrewrite.source.restore import Restorer, meta_graph_keys
+    from fqrewrite.verbs.extended_checkpoint import extend_checkpoint
+
     saved_model = model.saved_model
     assert saved_model is not None
     if not model.edited or (saved_model.has_objects and trained.outlined is None):
