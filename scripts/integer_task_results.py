@@ -36,9 +36,7 @@ import fashion_mnist
 import tensorflow as tf
 from integer_tasks import fashion, people, tagging, transcription
 from integer_tasks.route import ROOT, Result, StepFailed
-
-README = ROOT / "README.md"
-BEGIN, END = "<!-- begin integer tasks -->\n", "<!-- end integer tasks -->"
+from update_readme import write_part
 
 
 def tasks(options: argparse.Namespace) -> dict[str, Callable[[Path], Iterator[Result]]]:
@@ -58,13 +56,6 @@ def table(rows: list[Result]) -> str:
         counts = f"{row.named}, {row.left}, {row.unnamed}" if row.named or row.left else "none"
         lines.append(f"| {row.model} | {row.task} | {row.floating} | {row.integer} | {counts} |")
     return "\n".join(lines)
-
-
-def write_readme(figures: str) -> None:
-    """Puts the table into README.md, between its marks."""
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    README.write_text(f"{before}{BEGIN}{figures}\n{rest[rest.index(END) :]}", encoding="utf-8")
 
 
 def main() -> int:
@@ -102,7 +93,7 @@ def main() -> int:
                 return 1
     print(f"\n{table(rows)}")
     if options.readme:
-        write_readme(table(rows))
+        write_part("integer tasks", table(rows))
     return 0
 
 

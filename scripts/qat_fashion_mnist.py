@@ -37,13 +37,13 @@ import fashion_mnist
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from update_readme import write_part
 
 tf1 = tf.compat.v1
 
 SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
 EXAMPLE = ROOT / "examples" / "fashion_mnist"
-README = ROOT / "README.md"
 BATCH = 128
 LEARNING_RATE = 1e-3
 # 256 images: 24 steps.
@@ -268,14 +268,6 @@ def load(options: argparse.Namespace) -> Data:
     return Data(*fashion_mnist.load("train", options.data), *fashion_mnist.load("test", options.data))
 
 
-def write_readme(figures: str) -> None:
-    """Puts the table into README.md, between its marks."""
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split("<!-- begin qat -->\n")
-    after = rest[rest.index("<!-- end qat -->") :]
-    README.write_text(f"{before}<!-- begin qat -->\n{figures}\n{after}", encoding="utf-8")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Quantization-aware training of the Fashion-MNIST example, from float checkpoint to integer model.",
@@ -318,7 +310,7 @@ def main() -> int:
         f"\naccuracy in percent on {len(data.test_images):,} images, {time.perf_counter() - start:.0f} s\n\n{figures}"
     )
     if options.readme:
-        write_readme(figures)
+        write_part("qat", figures)
     return 0
 
 

@@ -36,15 +36,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from integer_tasks.route import ROOT, StepFailed, fqrewrite
+from integer_tasks.route import StepFailed, fqrewrite
 from numpy.typing import NDArray
+from update_readme import write_part
 
 from fqrewrite.check.flatbuffer import LiteOperation, read_model
 
 Array: TypeAlias = NDArray[Any]
 
-README = ROOT / "README.md"
-BEGIN, END = "<!-- begin saved models -->\n", "<!-- end saved models -->"
 STEPS = 50
 SAMPLES, CLASSES = 8, 10
 _LAYERS = {"Conv2D": 1, "DepthwiseConv2D": 1, "SeparableConv2D": 2, "Dense": 1}
@@ -313,13 +312,6 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def write_readme(figures: str) -> None:
-    """Puts the table into README.md, between its marks."""
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    README.write_text(f"{before}{BEGIN}{figures}\n{rest[rest.index(END) :]}", encoding="utf-8")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", help="a net, by its name; may be repeated; default: all")
@@ -350,7 +342,7 @@ def main() -> int:
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     if options.readme:
-        write_readme(table(rows))
+        write_part("saved models", table(rows))
     return 1 if faults else 0
 
 

@@ -16,18 +16,28 @@ from fqrewrite.report.explain import codes_markdown, rules_table
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
-def updated(text: str) -> str:
-    """The README with its generated parts made anew.
+def with_part(text: str, name: str, content: str) -> str:
+    """A README with another content between the marks of a part.
 
     Raises:
-        SystemExit: a part's marks are missing.
+        SystemExit: the part's marks are missing.
     """
+    found = re.search(rf"<!-- begin {name} -->\n.*?<!-- end {name} -->", text, re.DOTALL)
+    if not found:
+        sys.exit(f"README.md has no part {name!r}")
+    part = f"<!-- begin {name} -->\n{content.strip()}\n<!-- end {name} -->"
+    return text[: found.start()] + part + text[found.end() :]
+
+
+def write_part(name: str, content: str) -> None:
+    """Writes a part of README.md that another script measured."""
+    README.write_text(with_part(README.read_text(encoding="utf-8"), name, content), encoding="utf-8")
+
+
+def updated(text: str) -> str:
+    """The README with the parts made anew that are generated from rules and codes."""
     for name, content in {"rules": rules_table(markdown=True), "codes": codes_markdown()}.items():
-        found = re.search(rf"<!-- begin {name} -->\n.*?<!-- end {name} -->", text, re.DOTALL)
-        if not found:
-            sys.exit(f"README.md has no part {name!r}")
-        part = f"<!-- begin {name} -->\n{content.strip()}\n<!-- end {name} -->"
-        text = text[: found.start()] + part + text[found.end() :]
+        text = with_part(text, name, content)
     return text
 
 
